@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -50,33 +51,41 @@ func New() (*os.File, error) {
 // doThread calls fn on a thread of its own and puts the thread back into the
 // namespace it came from. A thread that cannot go back ends with its goroutine.
 func doThread(fn func() error) error {
-	done := make(chan error, 1)
-	var panicked any
+	type outcome struct {
+		err      error
+		panicked any
+	}
+	done := make(chan outcome, 1)
 	go func() {
-		runtime.LockOSThread()
+		out := outcome{err: errors.New("the function ended its goroutine")}
 		defer func() {
-			if panicked = recover(); panicked != nil {
-				done <- nil
-			}
+			out.panicked = recover()
+			done <- out
 		}()
-		home, err := os.Open("/proc/thread-self/ns/net")
-		if err != nil {
-			runtime.UnlockOSThread()
-			done <- fmt.Errorf("open the thread's network namespace: %w", err)
-			return
-		}
-		defer home.Close()
-		err = fn()
+		out.err = visit(fn)
+	}()
+	out := <-done
+	if out.panicked != nil {
+		panic(out.panicked)
+	}
+	return out.err
+}
+
+// visit calls fn, which may move the thread, and moves it back.
+func visit(fn func() error) error {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("open the thread's network namespace: %w", err)
+	}
+	defer func() {
 		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
-		done <- err
+		home.Close()
 	}()
-	err := <-done
-	if panicked != nil {
-		panic(panicked)
-	}
-	return err
+	return fn()
 }
 
 func enterError(path string, err error) error {

@@ -1,0 +1,41 @@
+// Package lvskit is the map of a library for highly available load balancing
+// on Linux. It holds no code: import the package whose job you need.
+//
+//	ipvs    virtual services in the kernel (IPVS): real servers, connection sync, statistics
+//	vip     virtual addresses on interfaces, loopback and tunnel devices, ARP suppression
+//	sysctl  the kernel settings that each role in a cluster needs
+//
+// The packages do not import each other. A program composes them in its main;
+// the programs in examples/ show how:
+//
+//	examples/director    the director of a cluster: settings, virtual address, virtual service
+//	examples/realserver  a real server behind it, by direct routing or by tunnel
+//	examples/cluster     a whole cluster of the two on one machine
+//
+// # How they compose
+//
+// A client's packet for the virtual address reaches the director, which holds
+// the address (vip) and whose kernel picks a real server (ipvs). With NAT the
+// director rewrites the packet and the answer comes back through it (sysctl:
+// forwarding). With direct routing (DR) it passes the packet on untouched, and
+// with a tunnel (TUN) it wraps it; the real server holds the same address
+// without announcing it (vip), and answers the client itself.
+//
+// All that writes to the kernel takes the wanted state, reads what the kernel
+// has, and makes the smallest change: Plan says what that would be, Apply does
+// it. What lvskit creates carries a mark; what lacks it is never touched. A
+// program that was killed and runs again repairs what it left.
+//
+// # Kernels and capabilities
+//
+//	package  kernel                            capabilities
+//	ipvs     with ip_vs (a module in most      CAP_NET_ADMIN in the initial user
+//	         distributions); 4.19 and newer    namespace
+//	vip      4.19 and newer; marks addresses   CAP_NET_ADMIN; CAP_SYS_ADMIN to enter
+//	         in the kernel since 5.18          another network namespace
+//	sysctl   any                               root's right to write /proc/sys, or
+//	                                           CAP_NET_ADMIN for settings of interfaces
+//
+// Tested are Debian's 6.1 and 6.12. Everything compiles on any system without
+// cgo; what needs Linux answers errors.ErrUnsupported elsewhere.
+package lvskit
