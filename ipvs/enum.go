@@ -109,7 +109,9 @@ func (f *Forward) UnmarshalText(b []byte) error { return unmarshal("forward", fo
 func (t TunnelType) String() string { return name("TunnelType", tunnelNames, uint8(t)) }
 
 // MarshalText is String; a value without a name is an error.
-func (t TunnelType) MarshalText() ([]byte, error) { return marshal("tunnel type", tunnelNames, uint8(t)) }
+func (t TunnelType) MarshalText() ([]byte, error) {
+	return marshal("tunnel type", tunnelNames, uint8(t))
+}
 
 // UnmarshalText takes a name in any case.
 func (t *TunnelType) UnmarshalText(b []byte) error {
