@@ -45,7 +45,7 @@ func (s *session) checks(ctx context.Context) {
 
 // goOn is a call of go with the packages of this run.
 func (s *session) goOn(ctx context.Context, args ...string) *exec.Cmd {
-	return goCommand(ctx, s.module.Dir, append(append(args, "--"), s.patterns...)...)
+	return goCommand(ctx, s.module.Dir, append(args, s.patterns...)...)
 }
 
 // format lists the files that gofumpt would write otherwise.

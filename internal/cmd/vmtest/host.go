@@ -19,7 +19,7 @@ func (s *session) host(ctx context.Context) {
 	}
 	args := []string{"test", "-race", "-json", "-vet=off", "-timeout", s.timeout.String(), "-count", strconv.Itoa(s.count)}
 	args = append(args, s.filters("-")...)
-	cmd := goCommand(ctx, s.module.Dir, append(append(args, "--"), s.patterns...)...)
+	cmd := goCommand(ctx, s.module.Dir, append(args, s.patterns...)...)
 	cmd.Env = env
 	cmd.Stderr = s.w
 	out, err := cmd.StdoutPipe()

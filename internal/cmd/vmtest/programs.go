@@ -34,13 +34,16 @@ func (s *session) buildPrograms(ctx context.Context) string {
 	if err != nil {
 		return "" // there are none yet
 	}
-	args := []string{"build", "-o", dir + "/"}
+	var mains []string
 	for _, p := range examples {
 		if p.Name == "main" {
-			args = append(args, p.ImportPath)
+			mains = append(mains, p.ImportPath)
 		}
 	}
-	cmd := goCommand(ctx, s.module.Dir, args...)
+	if len(mains) == 0 {
+		return ""
+	}
+	cmd := goCommand(ctx, s.module.Dir, append([]string{"build", "-o", dir + "/"}, mains...)...)
 	cmd.Env = append(cmd.Env, "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		s.fail("build: examples", "build examples", strings.TrimSpace(string(out)))
