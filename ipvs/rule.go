@@ -106,13 +106,15 @@ func maskLength(a netip.Addr) (length int, ok bool) {
 	return length, true
 }
 
-// flagNames are the words of option -b. A flag has a general name and, with
-// the schedulers that use it, one of its own.
-var flagNames = []struct {
+type flagName struct {
 	name      string
 	scheduler Scheduler // empty: any
 	flag      Flags
-}{
+}
+
+// flagNames are the words of option -b. A flag has a general name and, with
+// the schedulers that use it, one of its own.
+var flagNames = []flagName{
 	{"sh-fallback", SH, SHFallback},
 	{"sh-port", SH, SHPort},
 	{"mh-fallback", MH, MHFallback},
