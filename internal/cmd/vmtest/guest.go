@@ -82,7 +82,7 @@ func (s *session) guest(ctx context.Context, series string, tests []program) {
 			break
 		}
 	}
-	if err := <-off; err != nil {
+	if err := <-off; err != nil && ctx.Err() == nil {
 		s.fail("machine "+series, "the machine with kernel "+m.Kernel.Release, err.Error())
 	}
 }
@@ -152,6 +152,8 @@ func (s *session) follow(ctx context.Context, g *ring, dir string, p program, of
 	}
 	status, exitErr := os.ReadFile(file + ".exit")
 	switch code := strings.TrimSpace(string(status)); {
+	case ctx.Err() != nil:
+		return false
 	case err != nil:
 		g.end(p.ImportPath, "read the output: "+err.Error())
 	case exitErr != nil:

@@ -21,6 +21,7 @@ func (s *session) host(ctx context.Context) {
 	args = append(args, s.filters("-")...)
 	cmd := goCommand(ctx, s.module.Dir, append(args, s.patterns...)...)
 	cmd.Env = env
+	inGroup(cmd)
 	cmd.Stderr = s.w
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -30,10 +31,15 @@ func (s *session) host(ctx context.Context) {
 		s.fail("go test", "go test", err.Error())
 		return
 	}
-	g := newRing(s.report, "this machine", s.module, s.bench != "")
+	g, failures := newRing(s.report, "this machine", s.module, s.bench != ""), len(s.failures)
 	readErr := g.read(out)
-	if err := cmd.Wait(); readErr != nil || err != nil && len(s.failures) == 0 {
-		s.fail("go test", fmt.Sprintf("go test: %v", or(fmt.Sprint(readErr), fmt.Sprint(err))), "")
+	err = cmd.Wait()
+	switch {
+	case ctx.Err() != nil:
+	case readErr != nil:
+		s.fail("go test", "read what go test prints", readErr.Error())
+	case err != nil && len(s.failures) == failures: // its reason was no package's
+		s.fail("go test", "go test", err.Error())
 	}
 }
 

@@ -48,6 +48,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/lvskit/lvskit/internal/vm"
 )
@@ -126,8 +127,19 @@ func (s *session) prepare(ctx context.Context) (err error) {
 	if s.cache, err = vm.Cache(); err != nil {
 		return err
 	}
+	sweep(s.cache)
 	s.dir, err = os.MkdirTemp(s.cache, "run-")
 	return err
+}
+
+// sweep removes what killed runs have left, a day later.
+func sweep(cache string) {
+	dirs, _ := filepath.Glob(filepath.Join(cache, "run-*"))
+	for _, dir := range dirs {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+			os.RemoveAll(dir)
+		}
+	}
 }
 
 // mkdir is a folder of this run.
