@@ -32,30 +32,33 @@ func planUndo(have Values, changes []Change) undo {
 		done[canonical(c.Key)] = true
 		now, ok := have[c.Key]
 		now = normal(now)
-		if !ok || now == normal(c.Old) && !changedBefore(changes[:i], c.Key, now) {
-			continue
+		start := now
+		if now != normal(c.Old) {
+			start = normal(c.New)
 		}
-		if now != normal(c.New) && now != normal(c.Old) {
+		first, resets := origin(changes[:i+1], c.Key, start)
+		switch {
+		case !ok || now == normal(first):
+		case now != start:
 			u.left = append(u.left, c)
-			continue
-		}
-		w := undoWrite{of: c, back: Change{Key: c.Key, Old: now, New: now, Reason: "as it was before"}}
-		for _, e := range slices.Backward(changes[:i+1]) {
-			if canonical(e.Key) == canonical(c.Key) && normal(e.New) == normal(w.back.New) {
-				w.back.New = e.Old
-				w.back.Resets = e.Resets
-			}
-		}
-		if normal(w.back.New) != now {
-			u.writes = append(u.writes, w)
+		default:
+			back := Change{Key: c.Key, Old: now, New: first, Reason: "as it was before", Resets: resets}
+			u.writes = append(u.writes, undoWrite{of: c, back: back})
 		}
 	}
 	return u
 }
 
-// changedBefore tells whether an earlier change of the key made this value.
-func changedBefore(changes []Change, k Key, value string) bool {
-	return slices.ContainsFunc(changes, func(c Change) bool { return canonical(c.Key) == canonical(k) && normal(c.New) == value })
+// origin follows a key's changes back from this value to the one before the
+// first of them, and returns what the kernel reset with that one.
+func origin(changes []Change, k Key, value string) (string, []Reset) {
+	var resets []Reset
+	for _, c := range slices.Backward(changes) {
+		if canonical(c.Key) == canonical(k) && normal(c.New) == normal(value) {
+			value, resets = c.Old, c.Resets
+		}
+	}
+	return value, resets
 }
 
 // afterReset are the writes that follow when w has been written and the

@@ -93,7 +93,7 @@ func (w Want) Allows(value string) bool {
 // Value is what to write on a machine of which nothing is known: the number
 // preferred, the bound, the text, the list.
 func (w Want) Value() string {
-	if c := w.candidates("0"); len(c) > 0 {
+	if c := w.candidates(""); len(c) > 0 {
 		return c[0]
 	}
 	return ""
