@@ -18,9 +18,9 @@
 //
 // Nothing. Namespaces have no name and no file: they are held by descriptors
 // of this process and end with it, however it ends. Programs started on a host
-// are killed with the process (parent-death signal), and a watchdog, a shell
-// that waits for the end of this process, kills what they have left on the
-// hosts, daemons in sessions of their own included.
+// are killed with the process (parent-death signal), and a watchdog on each host,
+// a shell that waits for the end of this process, kills what they have left
+// there, daemons in sessions of their own included.
 //
 // # What hosts share
 //

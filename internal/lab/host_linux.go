@@ -45,7 +45,9 @@ type Host struct {
 	name   string
 	number int // from 1
 	space  *space
-	links  []*Link // guarded by lab.mu
+
+	links   []*Link // guarded by lab.mu
+	watched bool    // it has run a program, guarded by lab.mu
 }
 
 // Name is the name that the host was made with.
@@ -61,8 +63,8 @@ func (h *Host) Path() string { return h.space.path }
 // Beware that the net package starts some: give it addresses, not names. A
 // panic and runtime.Goexit (t.FailNow) in fn are carried over to the caller.
 func (h *Host) Do(fn func() error) error {
-	// Not under the lab's lock: fn may take long, and use the lab.
-	return h.wrap("", h.space.do(fn))
+	// without the lab's lock: fn may take long, and use the lab
+	return h.space.do(fn)
 }
 
 // Listen announces on an address of the host, see net.Listen. The listener
@@ -137,14 +139,10 @@ func (h *Host) Forward() error {
 	}))
 }
 
-// wrap says where an error happened. A closed lab is an error of its own;
-// what a function in Do answers ("" for op) is left as it is.
+// wrap says where an error happened.
 func (h *Host) wrap(op string, err error) error {
-	if err == nil || op == "" && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	if op == "" {
-		op = "enter"
+	if err == nil {
+		return nil
 	}
 	return fmt.Errorf("lab: %s on %s: %w", op, h.name, err)
 }

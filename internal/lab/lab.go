@@ -39,7 +39,7 @@ func (c LinkConfig) check() error {
 	switch {
 	case len(c.Name) > maxIfName:
 		return fmt.Errorf("interface name %q is longer than %d bytes: %w", c.Name, maxIfName, fs.ErrInvalid)
-	case c.Name == "." || c.Name == ".." || strings.ContainsAny(c.Name, "/: \t\n"):
+	case c.Name == "." || c.Name == ".." || strings.ContainsAny(c.Name, "/:% \t\n"):
 		return fmt.Errorf("interface name %q: %w", c.Name, fs.ErrInvalid)
 	case c.MTU != 0 && (c.MTU < 68 || c.MTU > 65535):
 		return fmt.Errorf("mtu %d is not within 68 to 65535: %w", c.MTU, fs.ErrInvalid)

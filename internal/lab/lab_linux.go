@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"sync"
 
@@ -41,7 +42,7 @@ type Lab struct {
 	ports     int // made so far
 	processes []*Process
 	sockets   []io.Closer
-	dog       *watchdog
+	alive     pipe // closes with this process
 
 	once sync.Once
 }
@@ -64,6 +65,10 @@ func New(cfg Config) (*Lab, error) {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
 	l := &Lab{log: cfg.Logger, fabric: fabric, forks: make(chan func())}
+	if l.alive.reader, l.alive.writer, err = os.Pipe(); err != nil {
+		fabric.close()
+		return nil, fmt.Errorf("lab: %w", err)
+	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
@@ -88,9 +93,7 @@ func (l *Lab) Close() error {
 		l.closed = true
 		l.mu.Unlock()
 		l.cancel()
-		if l.dog != nil {
-			endLeft(l.spaces())
-		}
+		l.endProcesses()
 		l.users.Wait()
 		for _, s := range l.sockets {
 			s.Close()
@@ -101,21 +104,24 @@ func (l *Lab) Close() error {
 			h.space.close()
 		}
 		l.fabric.close()
-		if l.dog != nil {
-			l.dog.close()
-		}
+		l.alive.reader.Close()
+		l.alive.writer.Close()
 		l.log.Debug("lab closed")
 	})
 	return nil
 }
 
-// spaces are the namespaces of the hosts, as /proc/<pid>/ns/net reads.
-func (l *Lab) spaces() []string {
-	var ids []string
+// endProcesses kills what runs on hosts that have run anything.
+func (l *Lab) endProcesses() {
+	ids := make(map[string]bool)
 	for _, h := range l.hosts {
-		ids = append(ids, h.space.id)
+		if h.watched {
+			ids[h.space.id] = true
+		}
 	}
-	return ids
+	if len(ids) > 0 {
+		endLeft(ids)
+	}
 }
 
 // Host adds a host: a network namespace of its own, with lo up. The name is
@@ -131,9 +137,6 @@ func (l *Lab) Host(name string) (*Host, error) {
 		}
 		l.hosts = append(l.hosts, h)
 		h.number = len(l.hosts)
-		if l.dog != nil {
-			l.dog.watch(h.space.id)
-		}
 		return nil
 	})
 	if err != nil {

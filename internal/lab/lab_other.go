@@ -19,6 +19,7 @@ type (
 	Link    struct{}
 	Task    struct{}
 	Process struct{}
+	Capture struct{}
 )
 
 func Enter() error                                       { return errors.ErrUnsupported }
@@ -62,3 +63,10 @@ func (*Process) Kill() error                              { return errors.ErrUns
 func (*Process) Wait(context.Context) error               { return errors.ErrUnsupported }
 func (*Process) Output() string                           { return "" }
 func (*Process) WaitOutput(context.Context, string) error { return errors.ErrUnsupported }
+
+func (*Link) Impair(Impairment) error                     { return errors.ErrUnsupported }
+func (*Link) Capture(func([]byte) bool) (*Capture, error) { return nil, errors.ErrUnsupported }
+func (*Capture) Frames() []Frame                          { return nil }
+func (*Capture) Next(context.Context) (Frame, error)      { return Frame{}, errors.ErrUnsupported }
+func (*Capture) Lost() int                                { return 0 }
+func (*Capture) Close() error                             { return nil }

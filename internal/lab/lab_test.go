@@ -1,11 +1,12 @@
 package lab_test
 
 import (
+	"bytes"
 	"context"
-	"fmt"
-	"io"
+	"encoding/hex"
+	"errors"
+	"io/fs"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -16,92 +17,96 @@ import (
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 )
 
-func TestMain(m *testing.M) { labtest.Main(m) }
+func TestMain(m *testing.M) {
+	if doomed := os.Getenv(doomedEnv); doomed != "" {
+		buildDoomed(doomed)
+	}
+	labtest.Main(m)
+}
 
 // pair is two connected hosts: 10.0.0.1 and fd00::1, 10.0.0.2 and fd00::2.
 type pair struct {
-	lab  *lab.Lab
-	lan  *lab.Switch
-	a, b *lab.Host
-	atA  *lab.Link
-	atB  *lab.Link
-	ctx  context.Context
+	ctx      context.Context
+	lab      *lab.Lab
+	lan      *lab.Switch
+	a, b     *lab.Host
+	atA, atB *lab.Link
 }
 
-func newPair(t *testing.T) *pair {
+func newPair(t testing.TB) *pair {
 	t.Helper()
-	l := labtest.New(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	p := &pair{lab: l, ctx: ctx, lan: labtest.Switch(t, l, "lan"), a: labtest.Host(t, l, "a"), b: labtest.Host(t, l, "b")}
+	l := labtest.New(t)
+	p := &pair{ctx: ctx, lab: l, lan: labtest.Switch(t, l, "lan"), a: labtest.Host(t, l, "a"), b: labtest.Host(t, l, "b")}
 	p.atA = labtest.Connect(t, p.a, p.lan, "10.0.0.1/24", "fd00::1/64")
 	p.atB = labtest.Connect(t, p.b, p.lan, "10.0.0.2/24", "fd00::2/64")
 	return p
 }
 
-func TestServerOnOneHostAnswersAnother(t *testing.T) {
-	for _, addr := range []string{"10.0.0.1:80", "[fd00::1]:80"} {
-		t.Run(addr, func(t *testing.T) {
-			p := newPair(t)
-			ln, err := p.a.Listen("tcp", addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			go http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				fmt.Fprint(w, r.RemoteAddr)
-			}))
-			begin := time.Now()
-			client := &http.Client{Transport: &http.Transport{DialContext: p.b.Dial}}
-			defer client.CloseIdleConnections()
-			resp, err := client.Get("http://" + addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			body, _ := io.ReadAll(resp.Body)
-			from, err := netip.ParseAddrPort(string(body))
-			if err != nil || from.Addr() != netip.MustParseAddr("10.0.0.2") && from.Addr() != netip.MustParseAddr("fd00::2") {
-				t.Errorf("the server saw a request from %q, not from host b", body)
-			}
-			if took := time.Since(begin); took > 500*time.Millisecond {
-				t.Errorf("the first request took %v: a packet was lost", took)
+func TestConfigurationErrors(t *testing.T) {
+	p := newPair(t)
+	connect := func(cfg lab.LinkConfig) error {
+		_, err := p.a.Connect(p.lan, cfg)
+		return err
+	}
+	other := labtest.Switch(t, labtest.New(t), "other")
+	prefix, addr := netip.MustParsePrefix, netip.MustParseAddr
+	for _, tt := range []struct {
+		name string
+		err  error
+		want error  // errors.Is
+		text string // in the message
+	}{
+		{"host twice", second(p.lab.Host("a")), fs.ErrExist, "host a"},
+		{"host without name", second(p.lab.Host("")), fs.ErrInvalid, "name"},
+		{"switch twice", second(p.lab.Switch("lan")), fs.ErrExist, "switch lan"},
+		{"switch without name", second(p.lab.Switch("")), fs.ErrInvalid, "name"},
+		{"switch of another lab", second(p.a.Connect(other, lab.LinkConfig{})), nil, "another lab"},
+		{"interface name of 16 bytes", connect(lab.LinkConfig{Name: "abcdefghijklmnop"}), fs.ErrInvalid, "15"},
+		{"interface name with a slash", connect(lab.LinkConfig{Name: "a/b"}), fs.ErrInvalid, "a/b"},
+		{"interface name as a pattern", connect(lab.LinkConfig{Name: "v%d"}), fs.ErrInvalid, "v%d"},
+		{"interface twice", connect(lab.LinkConfig{Name: "eth0"}), fs.ErrExist, "eth0"},
+		{"mtu below IPv4's least", connect(lab.LinkConfig{MTU: 67}), fs.ErrInvalid, "67"},
+		{"mtu above 65535", connect(lab.LinkConfig{MTU: 65536}), fs.ErrInvalid, "65536"},
+		{"multicast mac", connect(lab.LinkConfig{MAC: net.HardwareAddr{1, 0, 0, 0, 0, 0}}), fs.ErrInvalid, "01:00"},
+		{"short mac", connect(lab.LinkConfig{MAC: net.HardwareAddr{2}}), fs.ErrInvalid, "02"},
+		{"no address", connect(lab.LinkConfig{Addrs: []netip.Prefix{{}}}), fs.ErrInvalid, "address"},
+		{"address twice", connect(lab.LinkConfig{Addrs: []netip.Prefix{prefix("10.9.0.1/24"), prefix("10.9.0.1/24")}}), fs.ErrExist, "10.9.0.1"},
+		{"route through another family", p.a.Route(prefix("10.5.0.0/16"), addr("fd00::2")), fs.ErrInvalid, "fd00::2"},
+		{"route nowhere", p.a.Route(netip.Prefix{}, addr("10.0.0.2")), fs.ErrInvalid, "route"},
+		{"route via a stranger", p.a.Route(prefix("10.5.0.0/16"), addr("172.16.0.1")), nil, "no link"},
+		{"loss above 1", p.atA.Impair(lab.Impairment{Loss: 1.5}), fs.ErrInvalid, "1.5"},
+		{"negative delay", p.atA.Impair(lab.Impairment{Delay: -1}), fs.ErrInvalid, "-1ns"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			switch {
+			case tt.err == nil:
+				t.Error("no error")
+			case tt.want != nil && !errors.Is(tt.err, tt.want):
+				t.Errorf("%v does not match %v", tt.err, tt.want)
+			case !strings.Contains(tt.err.Error(), tt.text):
+				t.Errorf("%v does not speak of %q", tt.err, tt.text)
 			}
 		})
 	}
-}
-
-func TestProgramOnHostSeesOnlyThatHost(t *testing.T) {
-	p := newPair(t)
-	out := labtest.Run(t, p.b, "cat", "/proc/net/fib_trie")
-	if !strings.Contains(out, "10.0.0.2") || strings.Contains(out, "|-- 10.0.0.1\n") {
-		t.Errorf("host b has other addresses than its own:\n%s", out)
-	}
-	if have, _ := os.ReadFile("/proc/self/net/fib_trie"); strings.Contains(string(have), "10.0.0.2") {
-		t.Error("the test's own namespace has the host's address")
+	// What went wrong must not have left an interface behind.
+	if links := strings.Count(labtest.Run(t, p.a, "cat", "/proc/net/dev"), ":"); links != 2 {
+		t.Errorf("host a has %d interfaces, want lo and eth0", links)
 	}
 }
 
-func TestPacketConn(t *testing.T) {
-	p := newPair(t)
-	pc, err := p.a.ListenPacket("udp", "[fd00::1]:53")
-	if err != nil {
+func second[T any](_ T, err error) error { return err }
+
+func TestPCAPIsWhatTcpdumpWrites(t *testing.T) {
+	var b bytes.Buffer
+	at := time.Unix(0x01020304, 5)
+	if err := lab.WritePCAP(&b, []lab.Frame{{Time: at, Data: []byte{0xaa, 0xbb}}}); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := p.b.Dial(p.ctx, "udp", "[fd00::1]:53")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := conn.Write([]byte("question")); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 100)
-	pc.SetReadDeadline(time.Now().Add(10 * time.Second))
-	n, from, err := pc.ReadFrom(buf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(buf[:n]) != "question" || from.(*net.UDPAddr).IP.String() != "fd00::2" {
-		t.Errorf("got %q from %v", buf[:n], from)
+	const want = "4d3cb2a1" + "02000400" + "00000000" + "00000000" + "00000400" + "01000000" +
+		"04030201" + "05000000" + "02000000" + "02000000" + "aabb"
+	if have := hex.EncodeToString(b.Bytes()); have != want {
+		t.Errorf("have %s\nwant %s", have, want)
 	}
 }

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -161,18 +164,21 @@ func (k *Link) carrier(up bool) error {
 	if err := set(k.port); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(carrierTimeout); ; time.Sleep(200 * time.Microsecond) {
-		if ok, err := k.settled(up); ok || err != nil {
-			return err
+	return k.host.space.do(func() error {
+		for deadline := time.Now().Add(carrierTimeout); ; time.Sleep(200 * time.Microsecond) {
+			if ok, err := k.settled(up); ok || err != nil {
+				return err
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("the kernel has not seen the carrier change after %v", carrierTimeout)
+			}
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the kernel has not seen the carrier change after %v", carrierTimeout)
-		}
-	}
+	})
 }
 
-// settled tells whether both ends have the wanted state. An interface that the
-// host itself has set down, moved away or deleted is none of ours.
+// settled tells whether both ends have the wanted state, with the thread on
+// the host. An interface that the host itself has set down, moved away or
+// deleted is none of ours.
 func (k *Link) settled(up bool) (bool, error) {
 	iface, err := k.host.space.nl.LinkByIndex(k.index)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
@@ -188,6 +194,40 @@ func (k *Link) settled(up bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	have := func(l netlink.Link) bool { return l.Attrs().OperState == netlink.OperUp }
-	return have(iface) == up && have(port) == up, nil
+	for _, end := range []netlink.Link{iface, port} {
+		if (end.Attrs().OperState == netlink.OperUp) != up {
+			return false, nil
+		}
+	}
+	if !up {
+		return true, nil
+	}
+	return k.solicitable(iface)
+}
+
+// solicitable tells whether neighbours can find the interface's IPv6
+// addresses. The kernel joins their solicited-node groups (RFC 4291, section
+// 2.7.1) from a work queue too, and a solicitation before that is lost, which
+// costs the first connection a second.
+func (k *Link) solicitable(iface netlink.Link) (bool, error) {
+	addrs, err := k.host.space.nl.AddrList(iface, netlink.FAMILY_V6)
+	if err != nil || len(addrs) == 0 {
+		return true, err
+	}
+	groups, err := os.ReadFile("/proc/thread-self/net/igmp6")
+	if err != nil {
+		return false, err
+	}
+	joined := make(map[string]bool) // of "index name group ..."
+	for line := range strings.Lines(string(groups)) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == strconv.Itoa(k.index) {
+			joined[f[2]] = true
+		}
+	}
+	for _, a := range addrs {
+		if !joined[fmt.Sprintf("ff0200000000000000000001ff%x", []byte(a.IP[13:]))] {
+			return false, nil
+		}
+	}
+	return true, nil
 }

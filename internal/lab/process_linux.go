@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,10 +46,9 @@ func (h *Host) Run(ctx context.Context, name string, args ...string) (string, er
 	}
 	if err == nil {
 		defer h.lab.users.Done()
-		err = waitCommand(cmd)
-	}
-	if err != nil && ctx.Err() != nil {
-		err = ctx.Err()
+		if err = waitCommand(cmd); err != nil && ctx.Err() != nil {
+			err = ctx.Err()
+		}
 	}
 	if err != nil {
 		text := strings.Join(append([]string{name}, args...), " ")
@@ -85,7 +85,7 @@ func (h *Host) Start(name string, args ...string) (*Process, error) {
 }
 
 // command prepares a program that dies with its group when ctx ends.
-func command(ctx context.Context, name string, args []string, stdout, stderr interface{ Write([]byte) (int, error) }) (*exec.Cmd, error) {
+func command(ctx context.Context, name string, args []string, stdout, stderr io.Writer) (*exec.Cmd, error) {
 	path, err := lookPath(name)
 	if err != nil {
 		return nil, err
@@ -116,11 +116,11 @@ func lookPath(name string) (string, error) {
 // fork starts cmd from the lab's forking thread, with the lab locked. The
 // caller must wait for cmd and then release lab.users.
 func (h *Host) fork(cmd *exec.Cmd) error {
-	h.lab.startWatchdog()
 	done := make(chan error)
 	h.lab.forks <- func() {
 		err := h.space.enter()
 		if err == nil {
+			h.startWatchdog()
 			err = cmd.Start()
 		}
 		done <- err

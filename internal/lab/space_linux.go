@@ -64,16 +64,18 @@ func (s *space) close() {
 
 // enter moves the calling thread, which must be locked, into the namespace.
 func (s *space) enter() error {
-	conn, err := s.file.SyscallConn()
-	if err != nil {
-		return err
-	}
 	var errno error
-	err = conn.Control(func(fd uintptr) { errno = unix.Setns(int(fd), unix.CLONE_NEWNET) })
-	if errors.Is(err, os.ErrClosed) {
-		return net.ErrClosed
+	conn, err := s.file.SyscallConn()
+	if err == nil {
+		err = conn.Control(func(fd uintptr) { errno = unix.Setns(int(fd), unix.CLONE_NEWNET) })
 	}
-	return errors.Join(err, errno)
+	if err != nil {
+		errno = net.ErrClosed // Control has no other error
+	}
+	if errno != nil {
+		return fmt.Errorf("enter a network namespace of the lab: %w", errno)
+	}
+	return nil
 }
 
 // do calls fn in the namespace, on a thread of its own. A panic of fn, or its

@@ -1,78 +1,59 @@
 package lab
 
 import (
-	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
 )
 
-// watchdogScript reads namespaces, a line each, until the lab's end of the
-// pipe closes, which the kernel does however the lab's process ends. Then it
-// kills what still runs in them.
+// watchdogScript waits for the lab's end of its input to close, which the
+// kernel does however the lab's process ends. Then it kills all others in its
+// network namespace. By being there it keeps the namespace, so that the number
+// cannot stand for a younger one meanwhile.
 const watchdogScript = `
-while read -r ns; do set -- "$@" "$ns"; done
+read -r _
+own=$(readlink /proc/$$/ns/net) IFS='
+'
 for round in 1 2 3; do
-	for p in /proc/[0-9]*; do
-		have=$(readlink "$p/ns/net") || continue
-		for ns; do
-			[ "$have" != "$ns" ] || kill -9 "${p#/proc/}"
-		done
+	set +f
+	all=$(ls -l /proc/[0-9]*/ns/net)
+	set -f
+	for line in $all; do
+		pid=${line#*/proc/} pid=${pid%%/*}
+		case $line in
+		*"/proc/$$/"*) ;;
+		*"-> $own") kill -9 "$pid" ;;
+		esac
 	done
 done`
 
-// watchdog is the process that outlives a lab that is killed.
-type watchdog struct {
-	cmd  *exec.Cmd
-	pipe io.WriteCloser
-}
-
-// startWatchdog starts the watchdog before the lab's first program, with the
-// lab locked. Without a shell there is none: then a killed lab leaves what
-// its programs have left.
-func (l *Lab) startWatchdog() {
-	if l.dog != nil {
+// startWatchdog starts the process that outlives a killed lab, before the
+// host's first program, from the forking thread with the lab locked. Without
+// a shell there is none: then a killed lab leaves what its programs left.
+func (h *Host) startWatchdog() {
+	if h.watched {
 		return
 	}
-	l.dog = &watchdog{cmd: exec.Command("/bin/sh", "-c", watchdogScript)}
-	l.dog.cmd.Dir = "/"
-	l.dog.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no signal of a terminal
-	pipe, err := l.dog.cmd.StdinPipe()
-	if err == nil {
-		err = l.dog.cmd.Start()
-	}
-	if err != nil {
-		l.log.Debug("no watchdog", "err", err)
+	h.watched = true
+	cmd := exec.Command("/bin/sh", "-c", watchdogScript)
+	cmd.Dir = "/"
+	cmd.Stdin = h.lab.alive.reader
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no signal of a terminal
+	if err := cmd.Start(); err != nil {
+		h.lab.log.Debug("no watchdog", "host", h.name, "err", err)
 		return
 	}
-	l.dog.pipe = pipe
-	for _, id := range l.spaces() {
-		l.dog.watch(id)
-	}
+	h.lab.users.Go(func() { cmd.Wait() }) // endLeft kills it
 }
 
-func (w *watchdog) watch(id string) {
-	if w.pipe != nil {
-		fmt.Fprintln(w.pipe, id) // an error is the watchdog's death: nothing to do
-	}
-}
+// pipe is what watchdogs read: nothing, until the writer is gone.
+type pipe struct{ reader, writer *os.File }
 
-// close ends the watchdog without its doing anything.
-func (w *watchdog) close() {
-	if w.pipe != nil {
-		w.cmd.Process.Kill()
-		w.cmd.Wait()
-		w.pipe.Close()
-	}
-}
-
-// endLeft kills all processes in the namespaces ids, until there are none.
-func endLeft(ids []string) {
+// endLeft kills all other processes in the namespaces until there are none.
+func endLeft(ids map[string]bool) {
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		pids := processesIn(ids)
 		if len(pids) == 0 {
@@ -84,13 +65,13 @@ func endLeft(ids []string) {
 	}
 }
 
-// processesIn lists the other processes in the namespaces ids.
-func processesIn(ids []string) (pids []int) {
+// processesIn lists the other processes in the namespaces.
+func processesIn(ids map[string]bool) (pids []int) {
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		id, err := os.Readlink(dir + "/ns/net")
 		pid, _ := strconv.Atoi(filepath.Base(dir))
-		if err == nil && slices.Contains(ids, id) && pid != os.Getpid() {
+		if err == nil && ids[id] && pid != os.Getpid() {
 			pids = append(pids, pid)
 		}
 	}
