@@ -1,0 +1,62 @@
+// Package vip puts virtual addresses on interfaces, loopback and tunnel
+// devices of a Linux machine, keeps them there, and takes all back.
+//
+// A [State] says what is wanted: addresses, the tunnel devices of a real
+// server, and the interfaces on which ARP must not answer for a virtual
+// address. [Plan] compares it with what the kernel has, [Manager.Apply] makes
+// the difference, [Manager.Run] watches and puts back what others take away.
+// [DirectRouting] and [Tunneling] write the State of a real server behind an
+// LVS director; on a director one [Address] is enough.
+//
+// # Ownership
+//
+// An address made here carries a mark, [Config].Mark, in the kernel's own field
+// for it (IFA_PROTO, Linux 5.18; "proto 86" in newer ip). What carries the mark
+// and is not wanted is removed, also after SIGKILL. What lacks it is foreign: it
+// is never taken over and never deleted, and wanting the same IP at the same
+// interface is an error that matches [ErrForeign]. Two programs in one network
+// namespace need two marks; [Manager.Open] refuses a mark that a living Manager
+// has. Older kernels have no such field: there a note in [Config].RunDir, valid
+// for one boot, namespace and interface index, and the label stand for it.
+// Tunnel devices are marked by their alias. A kernel setting that was changed
+// is noted with its original value in RunDir and gets it back, unless somebody
+// else has changed it meanwhile.
+//
+// # Choices
+//
+// An address is identified by its IP, because IPv4 would take the same one again
+// with another prefix length. Without Bits it is a /32 or /128: a wider prefix
+// would make the subnet local to the interface, or become its source address.
+// IPv6 addresses come without duplicate address detection, which would keep them
+// unusable for a second, and with preferred lifetime 0: valid for ever, and never
+// chosen as the source of a connection.
+//
+// # What it is not
+//
+// No election (that is package vrrp's), no address for the machine itself, no
+// routes. Announcing an address to the neighbours is not in this version.
+//
+// # What it needs
+//
+// CAP_NET_ADMIN in the network namespace; with Config.NetNS also CAP_SYS_ADMIN to
+// enter it. RunDir is written only for kernel settings, GUE ports and on kernels
+// before 5.18. Interface settings go through netlink and so work where /proc/sys
+// is mounted read-only; SuppressARP on "all" has no other way than /proc/sys. TUN
+// needs the modules ipip, sit, ip6_tunnel, ip_gre, ip6_gre or fou. Other systems
+// than Linux answer errors.ErrUnsupported, and Plan works everywhere.
+//
+// # Tunnels and packet size
+//
+// A tunnel makes packets larger by 20 bytes (IPIP in IPv4), 24 (GRE), 40 (in
+// IPv6), 36 or more (GUE). Only the way from director to real server is
+// tunnelled, so it is the client's packets that must shrink: clamp the MSS that
+// the real server offers (a route with advmss, or nftables' "tcp option maxseg
+// size set"), or give that way a larger MTU. A tunnel device decapsulates what
+// anybody sends to it: let only the directors reach that protocol or port.
+//
+// How it flows: state.go, address.go, tunnel.go and setting.go are what is
+// wanted; snapshot.go is what there is; plan.go (with change.go) compares them.
+// notes.go is the codec of the run file. manager.go applies, run.go and
+// watch.go put back. kernel_linux.go reads and writes the kernel by
+// addr_linux.go, link_linux.go, conf_linux.go and file_linux.go.
+package vip

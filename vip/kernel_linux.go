@@ -1,0 +1,183 @@
+package vip
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/lvskit/lvskit/internal/netns"
+)
+
+// kernel is one session with the kernel: a netlink socket, and the notes, in
+// the network namespace of the Manager. Its thread is in that namespace.
+type kernel struct {
+	socks  map[int]*nl.SocketHandle
+	log    *slog.Logger
+	mark   uint8
+	legacy bool     // IFA_PROTO cannot be relied on
+	have   Snapshot // what read found last
+	file   notesFile
+	notes  notes
+}
+
+// session calls fn with the kernel. The notes are loaded; fn saves them.
+func (m *Manager) session(fn func(*kernel) error) error {
+	return netns.Do(m.cfg.NetNS, func() error {
+		sock, err := nl.Subscribe(unix.NETLINK_ROUTE)
+		if err != nil {
+			return fmt.Errorf("open netlink socket: %w", err)
+		}
+		defer sock.Close()
+		if err := sock.SetReceiveTimeout(&unix.Timeval{Sec: 10}); err != nil {
+			return err
+		}
+		if err := sock.SetExtAck(true); err != nil {
+			m.cfg.Logger.Debug("netlink without explanations", "err", err)
+		}
+		k := &kernel{
+			socks: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: sock}},
+			log:   m.cfg.Logger, mark: m.cfg.Mark,
+			legacy: m.legacy || release() < 5018,
+		}
+		if err := k.load(m.cfg.RunDir, sock.GetFd()); err != nil {
+			return err
+		}
+		return fn(k)
+	})
+}
+
+// release is the kernel's version as major*1000+minor, 0 if it does not tell.
+func release() int {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
+		return 0
+	}
+	major, rest, _ := strings.Cut(unix.ByteSliceToString(u.Release[:]), ".")
+	minor := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	if minor < 0 {
+		minor = len(rest)
+	}
+	a, err1 := strconv.Atoi(major)
+	b, err2 := strconv.Atoi(rest[:minor])
+	if err1 != nil || err2 != nil {
+		return 0
+	}
+	return a*1000 + b
+}
+
+// request makes a rtnetlink request on the session's socket.
+func (k *kernel) request(kind, flags int, data ...nl.NetlinkRequestData) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(kind, flags)
+	req.Sockets = k.socks
+	for _, d := range data {
+		req.AddData(d)
+	}
+	return req
+}
+
+// dump reads a whole table, again if it changed meanwhile.
+func (k *kernel) dump(kind int, answer uint16, data ...nl.NetlinkRequestData) ([][]byte, error) {
+	for range 50 {
+		msgs, err := k.request(kind, unix.NLM_F_DUMP, data...).Execute(unix.NETLINK_ROUTE, answer)
+		if !errors.Is(err, nl.ErrDumpInterrupted) {
+			return msgs, words(err)
+		}
+	}
+	return nil, errors.New("the kernel's table changes too fast to be read")
+}
+
+// words says what an errno of rtnetlink means here. What the kernel explains
+// itself is in err already.
+func words(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("it takes CAP_NET_ADMIN in this network namespace: %w", err)
+	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("%w (%w)", ErrForeign, err)
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("the interface has gone: %w (%w)", fs.ErrNotExist, err)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w (%w)", errors.ErrUnsupported, err)
+	}
+	return err
+}
+
+// read takes a snapshot.
+func (k *kernel) read() (Snapshot, error) {
+	s := Snapshot{Mark: k.mark}
+	var err error
+	if s.Links, err = k.links(); err != nil {
+		return s, fmt.Errorf("read interfaces: %w", err)
+	}
+	if s.Addresses, err = k.addresses(s.Links); err != nil {
+		return s, fmt.Errorf("read addresses: %w", err)
+	}
+	if s.All, err = readConf(allInterfaces); err != nil {
+		return s, err
+	}
+	if s.Default, err = readConf("default"); err != nil {
+		return s, err
+	}
+	if s.Ports, err = k.ports(); err != nil {
+		return s, err
+	}
+	before := len(k.notes.Settings) + len(k.notes.Addresses)
+	k.notes.prune(s.Links, s.Addresses)
+	k.file.dirty = k.file.dirty || before != len(k.notes.Settings)+len(k.notes.Addresses)
+	for i, a := range s.Addresses {
+		s.Addresses[i].Ours = a.Proto == k.mark || k.notes.owns(a)
+	}
+	for _, n := range k.notes.Settings {
+		s.Originals = append(s.Originals, Setting{Interface: s.name(n.Index), Key: n.Key, Value: n.Set, Was: n.Was})
+	}
+	k.have = s
+	return s, nil
+}
+
+// name is the name of an interface, "all" for index 0.
+func (s *Snapshot) name(index int) string {
+	i := slices.IndexFunc(s.Links, func(l Link) bool { return l.Index == index })
+	if i < 0 {
+		return allInterfaces
+	}
+	return s.Links[i].Name
+}
+
+// indexOf finds an interface by its name, now.
+func (k *kernel) indexOf(name string) (int, error) {
+	link, err := k.oneLink(0, name)
+	return link.Index, err
+}
+
+// execute makes one change.
+func (k *kernel) execute(c Change) error {
+	switch c.Op {
+	case ChangeSetting:
+		return k.changeSetting(c.Setting)
+	case RestoreSetting:
+		return k.restoreSetting(c.Setting)
+	case OpenPort:
+		return k.openPort(c.Port)
+	case ClosePort:
+		return k.closePort(c.Port)
+	case AddTunnel:
+		return k.addTunnel(c.Tunnel)
+	case DeleteTunnel:
+		return k.deleteLink(c.Tunnel.Name)
+	case AddAddress:
+		return k.addAddress(c.Address)
+	case DeleteAddress:
+		return k.deleteAddress(c.Address)
+	}
+	return os.ErrInvalid
+}

@@ -1,0 +1,35 @@
+//go:build !linux
+
+package vip
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+)
+
+var errSystem = fmt.Errorf("only Linux can: %w", errors.ErrUnsupported)
+
+// kernel has no methods that work on this system.
+type kernel struct{ have Snapshot }
+
+func (m *Manager) session(func(*kernel) error) error { return errSystem }
+
+func (k *kernel) read() (Snapshot, error) { return k.have, errSystem }
+
+func (k *kernel) execute(Change) error { return errSystem }
+
+func (k *kernel) deleteAddress(Address) error { return errSystem }
+
+func (k *kernel) save() error { return errSystem }
+
+func takeMark(Config) (io.Closer, error) { return nil, errSystem }
+
+type notices struct{}
+
+func listen(string, int) (*notices, error) { return nil, errSystem }
+
+func (*notices) read(func(netip.Addr) bool, func(), func()) error { return errSystem }
+
+func (*notices) close() {}

@@ -1,0 +1,217 @@
+package vip
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// withoutStats asks for interfaces without their counters.
+var withoutStats = binary.NativeEndian.AppendUint32(nil, 1<<3) // RTEXT_FILTER_SKIP_STATS
+
+// links reads all interfaces of the namespace.
+func (k *kernel) links() ([]Link, error) {
+	msgs, err := k.dump(unix.RTM_GETLINK, unix.RTM_NEWLINK, nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_EXT_MASK, withoutStats))
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Link, 0, len(msgs))
+	for _, msg := range msgs {
+		link, err := parseLink(msg)
+		if err != nil {
+			return nil, err
+		}
+		link.Ours = strings.HasPrefix(link.Alias, aliasPrefix(k.mark)) || link.Name == tempName(k.mark)
+		list = append(list, link)
+	}
+	return list, nil
+}
+
+// oneLink reads the interface with this index or, if that is 0, this name.
+func (k *kernel) oneLink(index int, name string) (Link, error) {
+	head := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	head.Index = int32(index)
+	data := []nl.NetlinkRequestData{head, nl.NewRtAttr(unix.IFLA_EXT_MASK, withoutStats)}
+	if index == 0 {
+		data = append(data, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	}
+	msgs, err := k.request(unix.RTM_GETLINK, 0, data...).Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	if err != nil {
+		return Link{}, words(err)
+	}
+	if len(msgs) == 0 {
+		return Link{}, errShort
+	}
+	return parseLink(msgs[0])
+}
+
+func parseLink(msg []byte) (Link, error) {
+	if len(msg) < unix.SizeofIfInfomsg {
+		return Link{}, errShort
+	}
+	head := nl.DeserializeIfInfomsg(msg)
+	link := Link{Index: int(head.Index), Up: head.Flags&unix.IFF_UP != 0}
+	err := attributes(msg[unix.SizeofIfInfomsg:], func(kind uint16, v []byte) error {
+		switch kind {
+		case unix.IFLA_IFNAME:
+			link.Name = unix.ByteSliceToString(v)
+		case unix.IFLA_IFALIAS:
+			link.Alias = unix.ByteSliceToString(v)
+		case unix.IFLA_AF_SPEC:
+			return attributes(v, func(family uint16, v []byte) error {
+				if family != unix.AF_INET {
+					return nil
+				}
+				return attributes(v, func(kind uint16, v []byte) error {
+					if kind == unix.IFLA_INET_CONF {
+						link.Conf = parseConf(v)
+					}
+					return nil
+				})
+			})
+		}
+		return nil
+	})
+	return link, err
+}
+
+// addTunnel makes a device. It is made under a name that says whose it is, and
+// gets its alias and its own name in one step, so that a kill at any moment
+// leaves nothing that is not known as ours.
+func (k *kernel) addTunnel(t Tunnel) error {
+	temp := tempName(k.mark)
+	if err := k.deleteLink(temp); err != nil {
+		return err
+	}
+	err := netlink.LinkAdd(t.device(temp))
+	switch {
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("this kernel has no %v devices: modprobe %s (%w)", t.Kind, tunnelKinds[t.Kind].module, errors.ErrUnsupported)
+	case errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("a %v device with local address %v is %w: use that one with Tunnel.Existing", t.Kind, t.Local, ErrForeign)
+	case err != nil:
+		return words(err)
+	}
+	link, err := k.oneLink(0, temp)
+	if err != nil {
+		return err
+	}
+	head := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	head.Index, head.Flags, head.Change = int32(link.Index), unix.IFF_UP, unix.IFF_UP
+	data := []nl.NetlinkRequestData{
+		head, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(t.Name)),
+		nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(t.alias(k.mark))),
+	}
+	if t.MTU != 0 {
+		data = append(data, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(t.MTU))))
+	}
+	_, err = k.request(unix.RTM_SETLINK, unix.NLM_F_ACK, data...).Execute(unix.NETLINK_ROUTE, 0)
+	if err != nil {
+		return errors.Join(words(err), k.deleteLink(temp))
+	}
+	return nil
+}
+
+// device is the tunnel for the netlink package: from anybody to Local.
+func (t Tunnel) device(name string) netlink.Link {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	local := t.Local.AsSlice()
+	switch t.Kind {
+	case SIT:
+		return &netlink.Sittun{LinkAttrs: attrs, Local: local, PMtuDisc: 1}
+	case IP6Tunnel:
+		return &netlink.Ip6tnl{LinkAttrs: attrs, Local: local, Ttl: 64}
+	case GRE, IP6GRE:
+		gre := &netlink.Gretun{LinkAttrs: attrs, Local: local, PMtuDisc: 1, Ttl: 64}
+		if t.Checksum {
+			gre.IFlags = nl.GRE_CSUM
+		}
+		return gre
+	}
+	return &netlink.Iptun{LinkAttrs: attrs, Local: local, PMtuDisc: 1}
+}
+
+// deleteLink deletes a device; it is fine if there is none.
+func (k *kernel) deleteLink(name string) error {
+	link, err := k.oneLink(0, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	head := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	head.Index = int32(link.Index)
+	_, err = k.request(unix.RTM_DELLINK, unix.NLM_F_ACK, head).Execute(unix.NETLINK_ROUTE, 0)
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return words(err)
+}
+
+func (g GUE) family() int {
+	if g.IPv6 {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
+}
+
+// ports lists the GUE ports of our notes that the kernel still has. Without
+// notes it does not ask, as asking would load the module.
+func (k *kernel) ports() ([]GUE, error) {
+	if len(k.notes.Ports) == 0 {
+		return nil, nil
+	}
+	have, err := netlink.FouList(unix.AF_UNSPEC)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil // no module, no ports
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read GUE ports: %w", err)
+	}
+	return slices.DeleteFunc(slices.Clone(k.notes.Ports), func(g GUE) bool {
+		return !slices.ContainsFunc(have, func(f netlink.Fou) bool {
+			return f.Port == int(g.Port) && f.Family == g.family() && f.EncapType == netlink.FOU_ENCAP_GUE
+		})
+	}), nil
+}
+
+func (g GUE) fou() netlink.Fou {
+	return netlink.Fou{Family: g.family(), Port: int(g.Port), EncapType: netlink.FOU_ENCAP_GUE}
+}
+
+// openPort makes the kernel take GUE on a port.
+func (k *kernel) openPort(g GUE) error {
+	k.notes.notePort(g)
+	if err := k.saveNow(); err != nil {
+		return err
+	}
+	err := netlink.FouAdd(g.fou())
+	if err == nil {
+		return nil
+	}
+	k.notes.dropPort(g)
+	k.file.dirty = true
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT) {
+		return fmt.Errorf("this kernel has no GUE: modprobe fou, and fou6 for IPv6 (%w)", errors.ErrUnsupported)
+	}
+	return words(err)
+}
+
+// closePort undoes openPort; it is fine if the port is closed.
+func (k *kernel) closePort(g GUE) error {
+	if err := netlink.FouDel(g.fou()); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
+		return words(err)
+	}
+	k.notes.dropPort(g)
+	k.file.dirty = true
+	return nil
+}
