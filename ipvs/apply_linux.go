@@ -27,11 +27,7 @@ func (c *Client) Apply(ctx context.Context, want []Service, policy Policy) ([]Ch
 	defer func() { <-c.applying }()
 	var all []Change
 	for n := 1; ; n++ {
-		have, err := c.have(ctx, want, policy)
-		if err != nil {
-			return all, opError(op, "", err, nil)
-		}
-		changes, err := Plan(have, want, policy)
+		changes, err := c.plan(ctx, op, want, policy)
 		if err != nil {
 			return all, err
 		}
@@ -51,6 +47,19 @@ func (c *Client) Apply(ctx context.Context, want []Service, policy Policy) ([]Ch
 		}
 		c.log.Info("another program changes the table: applying again", "changes", raced, "refused", len(hard))
 	}
+}
+
+// Plan is the dry run of Apply: what it would change in the table as it is.
+func (c *Client) Plan(ctx context.Context, want []Service, policy Policy) ([]Change, error) {
+	return c.plan(ctx, "plan", want, policy)
+}
+
+func (c *Client) plan(ctx context.Context, op string, want []Service, policy Policy) ([]Change, error) {
+	have, err := c.have(ctx, want, policy)
+	if err != nil {
+		return nil, opError(op, "", err, nil)
+	}
+	return Plan(have, want, policy)
 }
 
 // have reads as much of the table as Plan has to know: the services, and the

@@ -106,3 +106,8 @@ func (*Client) StopDaemon(context.Context, DaemonState) error {
 func (*Client) Daemons(context.Context) ([]Daemon, error) {
 	return nil, unsupportedSystem("read sync daemons")
 }
+
+// Plan answers errors.ErrUnsupported.
+func (*Client) Plan(context.Context, []Service, Policy) ([]Change, error) {
+	return nil, unsupportedSystem("plan")
+}

@@ -20,6 +20,8 @@ type Table interface {
 	// Connections reads the connection table.
 	Connections(ctx context.Context) iter.Seq2[Connection, error]
 
+	// Plan is the dry run of Apply: the changes that it would make.
+	Plan(ctx context.Context, want []Service, policy Policy) ([]Change, error)
 	// Apply makes the table what is wanted by the smallest change, and
 	// returns the changes that were made.
 	Apply(ctx context.Context, want []Service, policy Policy) ([]Change, error)
