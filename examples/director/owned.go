@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/lvskit/lvskit/ipvs"
+)
+
+// ownedServices is a file with the services that are this program's own, in
+// the form of ipvsadm -S. The kernel has no mark for them, and a run that was
+// killed could not take its services away.
+type ownedServices struct{ path string }
+
+// policy lets Apply remove the services of the file, and no others. A file
+// that cannot be read owns nothing.
+func (o *ownedServices) policy() ipvs.Policy {
+	mine := map[ipvs.ServiceID]bool{}
+	for _, s := range o.read() {
+		mine[s.ID] = true
+	}
+	return ipvs.Policy{Owns: func(id ipvs.ServiceID) bool { return mine[id] }}
+}
+
+func (o *ownedServices) read() []ipvs.Service {
+	text, err := os.ReadFile(o.path)
+	if err != nil {
+		return nil
+	}
+	services, _ := ipvs.Parse(bytes.NewReader(text))
+	return services
+}
+
+// add notes services before they are made.
+func (o *ownedServices) add(services []ipvs.Service) error {
+	all := append([]ipvs.Service(nil), services...)
+	for _, old := range o.read() {
+		if !contains(services, old.ID) {
+			all = append(all, old)
+		}
+	}
+	return o.set(all)
+}
+
+// set makes the file hold these services; none removes it. The file is whole
+// at any moment: it is replaced, not rewritten.
+func (o *ownedServices) set(services []ipvs.Service) error {
+	if len(services) == 0 {
+		err := os.Remove(o.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	var text bytes.Buffer
+	if err := ipvs.Format(&text, services); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(o.path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(o.path+".new", text.Bytes(), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(o.path+".new", o.path)
+}
+
+func contains(services []ipvs.Service, id ipvs.ServiceID) bool {
+	for _, s := range services {
+		if s.ID == id {
+			return true
+		}
+	}
+	return false
+}
