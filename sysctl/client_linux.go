@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"github.com/lvskit/lvskit/internal/netns"
 )
@@ -66,7 +65,7 @@ func (c *Client) Apply(ctx context.Context, want []Setting) ([]Change, error) {
 				return err
 			}
 			// What this one resets is planned anew from what the kernel made of it.
-			if resetFamily(changes[0].Key) != "" {
+			if rank(changes[0].Key) < 2 {
 				changes = changes[:1]
 			}
 			for _, ch := range changes {
@@ -103,7 +102,29 @@ func (c *Client) execute(ctx context.Context, p proc, changes []Change) ([]Chang
 			return changes[:i], errors.Join(err, file.save(before.with(changes[:i])))
 		}
 	}
-	return changes, nil
+	return changes, c.observe(ctx, p, file, before, changes)
+}
+
+// observe replaces what the kernel was to reset by what it did, here and in
+// the record.
+func (c *Client) observe(ctx context.Context, p proc, file *recordFile, before record, changes []Change) error {
+	seen := false
+	for _, ch := range changes {
+		for i, r := range ch.Resets {
+			now, err := p.readAll(ctx, []Key{r.Key})
+			if err != nil {
+				return err
+			}
+			if v, ok := now[r.Key]; ok && v != r.New {
+				ch.Resets[i].New = v
+				seen = true
+			}
+		}
+	}
+	if !seen {
+		return nil
+	}
+	return file.save(before.with(changes))
 }
 
 func (c *Client) write(p proc, ch Change) error {
@@ -143,8 +164,8 @@ func (c *Client) Recorded(ctx context.Context) ([]Change, error) {
 	return changes, err
 }
 
-// Restore takes changes back, the last first, where the value is still the one
-// that was set, and puts back what the kernel reset along with them. It
+// Restore takes changes back where the value is still the one that was set,
+// and puts back what the kernel reset along with them. It
 // returns the writes that it made, and in left the changes that it did not
 // take back: those whose value another has set since, which is no error, and
 // those that failed, after which it goes on with the others. What is as before
@@ -157,33 +178,24 @@ func (c *Client) Restore(ctx context.Context, changes []Change) (restored, left 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err = c.do(ctx, "restore", func(p proc) error {
-		var keys []Key
-		for _, ch := range changes {
-			if err := ch.Key.Validate(); err != nil {
-				return err
-			}
-			keys = append(keys, ch.Key)
-		}
-		have, err := p.readAll(ctx, keys)
+		have, err := p.readAll(ctx, undoKeys(changes))
 		if err != nil {
 			left = changes
 			return err
 		}
-		u := planUndo(have, changes)
-		left = u.left
-		// What resets other keys comes last, or it would undo the undoing.
-		slices.SortStableFunc(u.writes, func(a, b undoWrite) int { return rank(b.of.Key) - rank(a.of.Key) })
+		var back []Change
+		var failed []Key
 		var errs []error
-		var failed []Change
-		for _, w := range u.writes {
-			made, err := c.undo(ctx, p, w, left)
+		back, left = planUndo(have, changes)
+		for _, ch := range back {
+			made, err := c.undo(ctx, p, ch)
 			restored = append(restored, made...)
 			if err != nil {
 				errs = append(errs, err)
-				failed = append(failed, w.of)
+				failed = append(failed, ch.Key)
 			}
 		}
-		left = append(left, failed...)
+		left = append(left, touching(changes, failed)...)
 		file, err := c.openRecord(p)
 		if err == nil {
 			err = file.save(file.record.without(changes, failed))
@@ -193,38 +205,25 @@ func (c *Client) Restore(ctx context.Context, changes []Change) (restored, left 
 	return restored, left, err
 }
 
-// undo takes one change back and returns the writes that were made for it.
-func (c *Client) undo(ctx context.Context, p proc, w undoWrite, left []Change) ([]Change, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	var keys []Key
-	for _, r := range w.back.Resets {
-		keys = append(keys, r.Key)
-	}
-	before, err := p.readAll(ctx, keys)
+// undo brings a key to the value that the change has for it, if it is not
+// there, and returns the write.
+func (c *Client) undo(ctx context.Context, p proc, ch Change) ([]Change, error) {
+	now, err := p.readAll(ctx, []Key{ch.Key})
 	if err != nil {
 		return nil, err
 	}
-	if err := c.write(p, w.back); err != nil {
+	value, ok := now[ch.Key]
+	if !ok || normal(value) == normal(ch.New) {
+		return nil, nil
+	}
+	ch.Old = value
+	if err := c.write(p, ch); err != nil {
+		if errors.Is(err, fs.ErrNotExist) { // gone in the meantime
+			err = nil
+		}
 		return nil, err
 	}
-	made := []Change{w.back}
-	after, err := p.readAll(ctx, keys)
-	if err != nil {
-		return made, err
-	}
-	var errs []error
-	for _, ch := range afterReset(w, before, after, left) {
-		err := c.write(p, ch)
-		if err == nil {
-			made = append(made, ch)
-		}
-		if !errors.Is(err, fs.ErrNotExist) { // gone in the meantime
-			errs = append(errs, err)
-		}
-	}
-	return made, errors.Join(errs...)
+	return []Change{ch}, nil
 }
 
 // do calls fn on a thread in the client's network namespace: what is below

@@ -9,8 +9,8 @@ import (
 // Merge makes one list of the settings of several roles. A key that is wanted
 // more than once is wanted so that all are content, where it stood first; if
 // that cannot be, the error matches ErrConflict and names both reasons.
-// Settings that make the kernel reset others (ip_forward and the forwarding
-// of "all") come first. Every setting is validated.
+// Settings that make the kernel reset others (ip_forward, the forwarding of
+// "all", then all of "default") come first. Every setting is validated.
 func Merge(roles ...[]Setting) ([]Setting, error) {
 	var merged []Setting
 	at := make(map[Key]int)
@@ -40,12 +40,17 @@ func Merge(roles ...[]Setting) ([]Setting, error) {
 	return merged, nil
 }
 
-// rank is 0 for keys that reset others.
+// rank orders the writes: what resets others comes first, and ip_forward, which
+// resets the forwarding of "default" too, before "default".
 func rank(k Key) int {
-	if resetFamily(k) != "" {
-		return 0
+	family, name := resetGroup(k)
+	switch {
+	case family == "":
+		return 2
+	case k == IPv4Conf("default", name):
+		return 1
 	}
-	return 1
+	return 0
 }
 
 // canonical is the same key for both names of one variable: ip_forward is
@@ -57,16 +62,23 @@ func canonical(k Key) Key {
 	return k
 }
 
-// resetFamily is "ipv4" or "ipv6" if a change of the key resets the
-// forwarding of all interfaces of that family, else "".
-func resetFamily(k Key) string {
-	switch canonical(k) {
-	case IPv4("ip_forward"):
-		return "ipv4"
-	case IPv6Conf("all", "forwarding"):
-		return "ipv6"
+// resetGroup is the family and the name of the keys net/FAMILY/conf/*/NAME to
+// which the kernel may give new values when k changes, or "".
+//
+// net/ipv4/conf/default is among them: an interface follows it, value by value,
+// until that value is set on the interface or the interface gets its first
+// address (kernel: net/ipv4/devinet.c, devinet_copy_dflt_conf).
+func resetGroup(k Key) (family, name string) {
+	if canonical(k) == IPv4("ip_forward") {
+		return "ipv4", "forwarding"
 	}
-	return ""
+	if iface, name, ok := k.conf("ipv4"); ok && iface == "default" {
+		return "ipv4", name
+	}
+	if iface, name, ok := k.conf("ipv6"); ok && iface == "all" && (name == "forwarding" || name == "disable_ipv6") {
+		return "ipv6", name
+	}
+	return "", ""
 }
 
 func because(reason string) string {

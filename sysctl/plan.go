@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"slices"
-	"strings"
 )
 
 // Plan is the smallest list of changes that makes a kernel with the values in
@@ -14,9 +12,10 @@ import (
 // Settings are merged as by [Merge]. What is right already gives no change.
 // Changes come in the order of the settings, but those that reset others
 // first; the changes after them are planned upon what the kernel makes of it.
-// Interface settings are judged as they will be with the final values of
-// "all", so the settings that an interface gets before "all" is lowered may
-// stand before it.
+// Settings of an interface are judged as they will be with the final values of
+// "all", so those that an interface gets before "all" is lowered may stand
+// before it. An interface without an address may follow "default"; Plan
+// supposes that it does not, and Apply finds out.
 //
 // have needs all keys of [Keys]: a missing one gives an error that matches
 // fs.ErrNotExist, unless the setting is Optional. Other errors match ErrKey,
@@ -32,7 +31,7 @@ func Plan(have Values, want []Setting) ([]Change, error) {
 		state = make(Values)
 	}
 	planned := make([]*Change, len(want))
-	for phase := range 3 {
+	for phase := range 4 {
 		for i, s := range want {
 			if phaseOf(s.Key) != phase {
 				continue
@@ -75,12 +74,12 @@ func Keys(want []Setting) []Key {
 func phaseOf(k Key) int {
 	c := k.perInterface()
 	switch {
-	case resetFamily(k) != "":
-		return 0
+	case rank(k) < 2:
+		return rank(k)
 	case c != nil && (c[3] == "all" || c[4] == "forwarding"):
-		return 1
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // planOne plans one setting and brings the state up to date.
@@ -103,8 +102,8 @@ func planOne(state Values, s Setting) (*Change, error) {
 	}
 	c := &Change{Key: s.Key, Old: old, New: value, Reason: s.Reason}
 	state[s.Key] = value
-	if family := resetFamily(s.Key); family != "" {
-		c.Resets = resets(state, s.Key, family, value)
+	c.Resets = resets(state, *c)
+	if rank(s.Key) == 0 {
 		for _, r := range c.Resets {
 			state[r.Key] = r.New
 		}
@@ -126,23 +125,28 @@ func choose(state Values, s Setting) (string, bool) {
 	return "", false
 }
 
-// resets are the keys in state that get a value when root changes to it, as in
+// resets are the keys in state that get another value with the change, as in
 // the kernel's inet_forward_change (net/ipv4/devinet.c) and
-// addrconf_forward_change (net/ipv6/addrconf.c). The other name of root is
-// brought up to date in state, but is no key of its own.
-func resets(state Values, root Key, family, value string) []Reset {
+// addrconf_forward_change (net/ipv6/addrconf.c); with a change of "default",
+// those that may get one. The other name of the key is brought up to date in
+// state, but is no key of its own.
+func resets(state Values, c Change) []Reset {
+	family, name := resetGroup(c.Key)
+	if family == "" {
+		return nil
+	}
 	var rs []Reset
-	for k, old := range state {
-		iface, name, ok := k.conf(family)
+	for _, k := range sortedKeys(state) {
+		old := state[k]
+		iface, n, ok := k.conf(family)
 		switch {
-		case canonical(k) == canonical(root):
-			state[k] = value
-		case ok && name == "forwarding":
-			rs = append(rs, Reset{k, old, value})
-		case ok && family == "ipv4" && iface == "all" && name == "accept_redirects":
-			rs = append(rs, Reset{k, old, zeroOrOne(value == "0")})
+		case canonical(k) == canonical(c.Key):
+			state[k] = c.New
+		case ok && n == name && (rank(c.Key) == 0 || iface != "all" && normal(old) == normal(c.Old)):
+			rs = append(rs, Reset{k, old, c.New})
+		case ok && n == "accept_redirects" && iface == "all" && canonical(c.Key) == IPv4("ip_forward"):
+			rs = append(rs, Reset{k, old, zeroOrOne(c.New == "0")})
 		}
 	}
-	slices.SortFunc(rs, func(a, b Reset) int { return strings.Compare(a.Key.path, b.Key.path) })
 	return rs
 }

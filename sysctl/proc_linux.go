@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,27 +27,25 @@ func (p proc) plan(ctx context.Context, want []Setting) ([]Change, error) {
 		}
 	}
 	changes, err := Plan(have, want)
-	if err != nil || len(changes) == 0 || resetFamily(changes[0].Key) == "" {
+	if err != nil || len(changes) == 0 || rank(changes[0].Key) == 2 {
 		return changes, err
 	}
 	// Only now is it worth knowing what all interfaces have.
+	keys := []Key{IPv4Conf("all", "accept_redirects")}
 	for _, c := range changes {
-		family := resetFamily(c.Key)
-		if family == "" {
-			continue
-		}
-		keys, err := p.interfaceKeys(family, "forwarding")
-		if err != nil {
-			return nil, err
-		}
-		others, err := p.readAll(ctx, append(keys, NewKey("net", family, "conf", "all", "accept_redirects")))
-		if err != nil {
-			return nil, err
-		}
-		for k, v := range others {
-			have[k] = v
+		if family, name := resetGroup(c.Key); family != "" {
+			group, err := p.interfaceKeys(family, name)
+			if err != nil {
+				return nil, err
+			}
+			keys = append(keys, group...)
 		}
 	}
+	others, err := p.readAll(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(have, others)
 	return Plan(have, want)
 }
 

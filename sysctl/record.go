@@ -52,12 +52,22 @@ func (r record) with(changes []Change) record {
 
 // without is the record without the keys of these changes, except for those
 // that failed.
-func (r record) without(changes, failed []Change) record {
-	of := func(list []Change, k Key) bool {
-		return slices.ContainsFunc(list, func(c Change) bool { return canonical(c.Key) == canonical(k) })
-	}
+func (r record) without(changes []Change, failed []Key) record {
+	keep := touching(r.Changes, failed)
 	r.Changes = slices.DeleteFunc(slices.Clone(r.Changes), func(c Change) bool {
-		return of(changes, c.Key) && !of(failed, c.Key)
+		same := func(o Change) bool { return canonical(o.Key) == canonical(c.Key) }
+		return slices.ContainsFunc(changes, same) && !slices.ContainsFunc(keep, same)
 	})
 	return r
+}
+
+// touching are the changes of these keys, and those that reset one of them.
+func touching(changes []Change, keys []Key) []Change {
+	var found []Change
+	for _, c := range changes {
+		if slices.Contains(keys, c.Key) || slices.ContainsFunc(c.Resets, func(r Reset) bool { return slices.Contains(keys, r.Key) }) {
+			found = append(found, c)
+		}
+	}
+	return found
 }

@@ -1,85 +1,95 @@
 package sysctl
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
-// undo is the plan of a restore.
-type undo struct {
-	writes []undoWrite
-	left   []Change // what another has changed since
-}
-
-// undoWrite is a change back, and the change that it takes back.
-type undoWrite struct {
-	back Change
-	of   Change
+// step is what happened to one key: by a change of ours, or because the kernel
+// reset it along with another one.
+type step struct {
+	old, new string
+	change   *Change // nil for a reset
 }
 
 // planUndo finds what of these changes can be taken back where the kernel has
-// the values in have. A key that is missing is gone, with an interface or a
-// module, and nothing is to be done for it; so it is where the old value is
-// there already.
-//
-// A key may have been changed several times: then one write brings it from
-// the last value to the first, as far as each change began where the one
-// before it had ended.
-func planUndo(have Values, changes []Change) undo {
-	var u undo
-	done := make(map[Key]bool)
-	for i, c := range slices.Backward(changes) {
-		if done[canonical(c.Key)] {
+// the values in have. back holds a value for every key that is there and that
+// the changes touched, in the order in which to set it: for one that another
+// has set since, it is the present one, which is to survive what the kernel
+// resets when the others go back. Those are in left, if a change of ours was
+// about them.
+func planUndo(have Values, changes []Change) (back, left []Change) {
+	steps := make(map[Key][]step)
+	for i, c := range changes {
+		k := canonical(c.Key)
+		steps[k] = append(steps[k], step{normal(c.Old), normal(c.New), &changes[i]})
+		for _, r := range c.Resets {
+			k := canonical(r.Key)
+			steps[k] = append(steps[k], step{normal(r.Old), normal(r.New), nil})
+		}
+	}
+	for _, k := range slices.Backward(undoKeys(changes)) {
+		now, ok := have[k]
+		if !ok {
 			continue
 		}
-		done[canonical(c.Key)] = true
-		now, ok := have[c.Key]
-		now = normal(now)
-		start := now
-		if now != normal(c.Old) {
-			start = normal(c.New)
+		value, ours := origin(steps[canonical(k)], normal(now))
+		if c := lastChange(steps[canonical(k)]); !ours && c != nil {
+			left = append(left, *c)
 		}
-		first, resets := origin(changes[:i+1], c.Key, start)
-		switch {
-		case !ok || now == normal(first):
-		case now != start:
-			u.left = append(u.left, c)
-		default:
-			back := Change{Key: c.Key, Old: now, New: first, Reason: "as it was before", Resets: resets}
-			u.writes = append(u.writes, undoWrite{of: c, back: back})
+		if value == normal(now) {
+			value = now
 		}
+		back = append(back, Change{Key: k, Old: now, New: value, Reason: "as it was before"})
 	}
-	return u
+	slices.SortStableFunc(back, func(a, b Change) int { return cmp.Compare(rank(a.Key), rank(b.Key)) })
+	return back, left
 }
 
-// origin follows a key's changes back from this value to the one before the
-// first of them, and returns what the kernel reset with that one.
-func origin(changes []Change, k Key, value string) (string, []Reset) {
-	var resets []Reset
-	for _, c := range slices.Backward(changes) {
-		if canonical(c.Key) == canonical(k) && normal(c.New) == normal(value) {
-			value, resets = c.Old, c.Resets
+// undoKeys are the keys that the changes touched, each once.
+func undoKeys(changes []Change) []Key {
+	var keys []Key
+	seen := make(map[Key]bool)
+	add := func(k Key) {
+		if !seen[canonical(k)] {
+			seen[canonical(k)] = true
+			keys = append(keys, k)
 		}
 	}
-	return value, resets
+	for _, c := range changes {
+		add(c.Key)
+		for _, r := range c.Resets {
+			add(r.Key)
+		}
+	}
+	return keys
 }
 
-// afterReset are the writes that follow when w has been written and the
-// kernel has reset other keys by itself: those that were ours go back to what
-// they were before, those that another has set keep what they had just now.
-func afterReset(w undoWrite, before, after Values, left []Change) []Change {
-	var writes []Change
-	for _, r := range w.back.Resets {
-		had, ok := before[r.Key]
-		now, still := after[r.Key]
-		if !ok || !still {
-			continue
+// origin follows the steps back from the present value, as far as each began
+// where the one before it had ended, to the value before the first. A present
+// value that the last step neither made nor found is another's; so it stays,
+// unless it is the first one again.
+func origin(steps []step, now string) (value string, ours bool) {
+	last := steps[len(steps)-1]
+	follow := func(v string) string {
+		for _, s := range slices.Backward(steps) {
+			if s.new == v {
+				v = s.old
+			}
 		}
-		foreign := slices.ContainsFunc(left, func(c Change) bool { return c.Key == r.Key })
-		value := had
-		if !foreign && normal(had) == normal(r.New) {
-			value = r.Old
-		}
-		if normal(now) != normal(value) {
-			writes = append(writes, Change{Key: r.Key, Old: now, New: value, Reason: "as it was before"})
+		return v
+	}
+	if now == last.new || now == last.old {
+		return follow(now), true
+	}
+	return now, follow(last.new) == now
+}
+
+func lastChange(steps []step) *Change {
+	for _, s := range slices.Backward(steps) {
+		if s.change != nil {
+			return s.change
 		}
 	}
-	return writes
+	return nil
 }

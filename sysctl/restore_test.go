@@ -1,6 +1,7 @@
 package sysctl
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,13 +37,10 @@ func TestUndo(t *testing.T) {
 		{"the other name", "ip_forward:0>1 conf/all/forwarding:1>0", "ip_forward=0 conf/all/forwarding=0", "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			u := planUndo(values(t, tt.have), history(t, tt.changes))
-			var writes []Change
-			for _, w := range u.writes {
-				writes = append(writes, w.back)
-			}
-			if commands(writes) != tt.writes || commands(u.left) != tt.left {
-				t.Errorf("writes %q, left %q, want %q and %q", commands(writes), commands(u.left), tt.writes, tt.left)
+			back, left := planUndo(values(t, tt.have), history(t, tt.changes))
+			writes := slices.DeleteFunc(back, func(c Change) bool { return c.Old == c.New })
+			if commands(writes) != tt.writes || commands(left) != tt.left {
+				t.Errorf("writes %q, left %q, want %q and %q", commands(writes), commands(left), tt.writes, tt.left)
 			}
 		})
 	}
@@ -71,7 +69,7 @@ func TestRecord(t *testing.T) {
 			t.Errorf("in %v it has %v, error %v", id, other.Changes, err)
 		}
 	}
-	if got := commands(r.without(history(t, "a/a:0>1 a/b:0>1"), history(t, "a/b:0>1")).Changes); got != "a/b=1 a/c=1" {
+	if got := commands(r.without(history(t, "a/a:0>1 a/b:0>1"), []Key{key4(t, "a/b")}).Changes); got != "a/b=1 a/c=1" {
 		t.Errorf("without a/a, and a/b that failed: %s", got)
 	}
 	for _, bad := range []string{"{", `{"changes":[{"key":"../x"}]}`, "[]"} {
