@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"syscall"
 
-	"github.com/lvskit/lvskit/internal/netns"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -68,11 +67,11 @@ func Enter() error {
 // settle furnishes the new namespaces, and finds out whether they can be used:
 // some systems let anyone make a user namespace, but not use its rights.
 func settle() error {
-	ns, err := netns.New()
+	host, err := newSpace(hostSettings)
 	if err != nil {
 		return enterError(err)
 	}
-	ns.Close()
+	host.close()
 	nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("lab: open netlink: %w", err)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // netemQueue is how many frames a delay may hold.
@@ -29,21 +30,26 @@ func (k *Link) Impair(i Impairment) error {
 
 // setNetem sets the queues at both ends, since each end spoils what it sends.
 func (k *Link) setNetem(i Impairment) error {
-	host := k.host.space.nl
-	if err := netem(host, k.index, i); err != nil {
-		return err
+	var errs []error
+	for _, end := range []struct {
+		nl    *netlink.Handle
+		index int
+	}{
+		{k.host.space.nl, k.index},
+		{k.host.lab.fabric.nl, k.port.Index},
+	} {
+		attrs := netlink.QdiscAttrs{LinkIndex: end.index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)}
+		if i != (Impairment{}) {
+			k.impaired = true
+			errs = append(errs, addNetem(end.nl, attrs, i))
+		} else if k.impaired {
+			errs = append(errs, deleteNetem(end.nl, attrs))
+		}
 	}
-	if err := netem(k.host.lab.fabric.nl, k.port.Index, i); err != nil {
-		return errors.Join(err, netem(host, k.index, Impairment{}))
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
-func netem(nl *netlink.Handle, index int, i Impairment) error {
-	attrs := netlink.QdiscAttrs{LinkIndex: index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)}
-	if i == (Impairment{}) {
-		return withoutNetem(nl, attrs)
-	}
+func addNetem(nl *netlink.Handle, attrs netlink.QdiscAttrs, i Impairment) error {
 	err := nl.QdiscReplace(netlink.NewNetem(attrs, netlink.NetemQdiscAttrs{
 		Latency:   uint32(i.Delay.Microseconds()),
 		Jitter:    uint32(i.Jitter.Microseconds()),
@@ -57,16 +63,12 @@ func netem(nl *netlink.Handle, index int, i Impairment) error {
 	return err
 }
 
-func withoutNetem(nl *netlink.Handle, attrs netlink.QdiscAttrs) error {
-	link := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: attrs.LinkIndex}}
-	have, err := nl.QdiscList(link)
-	if err != nil {
-		return err
+// deleteNetem passes over an end that has none: the kernel says that there is
+// no such queue, or that the present one is of another kind.
+func deleteNetem(nl *netlink.Handle, attrs netlink.QdiscAttrs) error {
+	err := nl.QdiscDel(&netlink.GenericQdisc{QdiscAttrs: attrs, QdiscType: "netem"})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.EINVAL) {
+		return nil
 	}
-	for _, q := range have {
-		if _, ok := q.(*netlink.Netem); ok {
-			return nl.QdiscDel(&netlink.GenericQdisc{QdiscAttrs: attrs, QdiscType: "netem"})
-		}
-	}
-	return nil
+	return err
 }

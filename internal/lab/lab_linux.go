@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // fabricSettings keep the switches silent: what a capture shows, a host sent.
@@ -58,7 +59,7 @@ type Switch struct {
 // else the error matches fs.ErrPermission: call Enter first.
 func New(cfg Config) (*Lab, error) {
 	fabric, err := newSpace(fabricSettings)
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, unix.EPERM) {
 		return nil, fmt.Errorf("lab: %w: run as root, or call lab.Enter first", err)
 	}
 	if err != nil {

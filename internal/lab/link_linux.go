@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -30,6 +31,8 @@ type Link struct {
 	config LinkConfig
 	index  int           // of the host's interface
 	port   *netlink.Veth // the switch's end
+
+	impaired bool // guarded by lab.mu
 }
 
 // Connect puts a cable between the host and a switch. When it returns, the
@@ -48,7 +51,7 @@ func (h *Host) Connect(s *Switch, cfg LinkConfig) (*Link, error) {
 		return k.make(s)
 	})
 	if err != nil {
-		return nil, h.wrap(fmt.Sprintf("connect %s to switch %s", cfg.Name, s.name), err)
+		return nil, h.wrap(fmt.Sprintf("connect %s to switch %s", cmp.Or(k.config.Name, "an interface"), s.name), err)
 	}
 	h.lab.log.Debug("link made", "host", h.name, "interface", k.config.Name, "switch", s.name)
 	return k, nil
@@ -211,6 +214,9 @@ func (k *Link) settled(up bool) (bool, error) {
 // costs the first connection a second.
 func (k *Link) solicitable(iface netlink.Link) (bool, error) {
 	addrs, err := k.host.space.nl.AddrList(iface, netlink.FAMILY_V6)
+	if errors.Is(err, netlink.ErrDumpInterrupted) {
+		return false, nil // they are changing
+	}
 	if err != nil || len(addrs) == 0 {
 		return true, err
 	}

@@ -149,7 +149,7 @@ func applySettings(settings []setting) error {
 			err = os.WriteFile(path, []byte(s.value), 0)
 		}
 		if errors.Is(err, unix.EROFS) {
-			return fmt.Errorf("%w: remount /proc/sys writable, or give the container its own (--privileged)", err)
+			return fmt.Errorf("%w (%w): remount /proc/sys writable, or run the container with --privileged", fs.ErrPermission, err)
 		}
 		if err != nil {
 			return err

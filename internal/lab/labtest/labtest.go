@@ -22,6 +22,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"testing"
@@ -50,10 +51,10 @@ func Main(m *testing.M) {
 func New(t testing.TB) *lab.Lab {
 	t.Helper()
 	need.Root(t)
-	if unavailable != nil && os.Getenv(need.Promised) == "" {
-		t.Skip(unavailable)
-	}
 	l, err := lab.New(lab.Config{})
+	if err = errors.Join(unavailable, err); errors.Is(err, fs.ErrPermission) && os.Getenv(need.Promised) == "" {
+		t.Skip(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

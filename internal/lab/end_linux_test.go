@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,14 +21,17 @@ import (
 	"github.com/lvskit/lvskit/internal/netns"
 )
 
-// doomedEnv tells the test program to build a lab and end badly: "panic", or
-// "wait" to be killed.
+// doomedEnv tells the test program to do something else than tests: to build a
+// lab and end badly, by "panic", or "wait" to be killed; or to "enter".
 const doomedEnv = "LVSKIT_LAB_DOOMED"
 
 // buildDoomed makes a host on which a server, a program, its child and a
 // daemon run, and one end of a veth pair whose other end is in the namespace
 // of descriptor 3. It prints the pids. All of it must go with this process.
 func buildDoomed(end string) {
+	if end == "enter" {
+		enterAndWait()
+	}
 	must := func(err error) {
 		if err != nil {
 			panic(err)
@@ -237,26 +239,5 @@ func TestManyHosts(t *testing.T) {
 	t.Logf("%d hosts in %v, closed in %v", hosts, made, time.Since(begin)-made)
 	if made > 20*time.Second {
 		t.Errorf("%d hosts took %v", hosts, made)
-	}
-}
-
-// TestOrdinaryUser runs these tests again as a user without any right.
-func TestOrdinaryUser(t *testing.T) {
-	need.Root(t)
-	if m, err := os.ReadFile("/proc/self/uid_map"); err != nil || !strings.HasSuffix(strings.TrimSpace(string(m)), "4294967295") {
-		t.Skip("this is a user namespace already")
-	}
-	cmd := exec.Command("/proc/self/exe", "-test.short", "-test.v")
-	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), need.Promised+"=root")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, Pdeathsig: syscall.SIGKILL}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	out, err := cmd.CombinedOutput()
-	if strings.Contains(string(out), "lab: enter a user namespace") {
-		t.Skipf("no user namespaces here: %s", out)
-	}
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestServerOnOneHostAnswersAnother/10.0.0.1:80") {
-		t.Errorf("%v:\n%s", err, out)
 	}
 }
