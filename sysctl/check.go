@@ -37,7 +37,12 @@ func (f Finding) String() string {
 // wanted. It takes the same have as [Plan], changes nothing, and goes on after
 // a finding. Its errors are those of [Merge].
 func Check(have Values, want []Setting) ([]Finding, error) {
-	want, err := Merge(want)
+	findings, err := check(have, want)
+	return findings, opError("check", err)
+}
+
+func check(have Values, want []Setting) ([]Finding, error) {
+	want, err := merge(want)
 	if err != nil {
 		return nil, err
 	}

@@ -10,20 +10,31 @@ import (
 )
 
 var (
-	// ErrKey is a key with a component that cannot be one.
-	ErrKey = fmt.Errorf("invalid key: %w", fs.ErrInvalid)
-	// ErrRange is a wanted value that the kernel does not know.
-	ErrRange = fmt.Errorf("value out of range: %w", fs.ErrInvalid)
+	// ErrKey is a key with a component that cannot be one. It matches
+	// fs.ErrInvalid.
+	ErrKey error = &fact{"invalid key", fs.ErrInvalid}
+	// ErrRange is a wanted value that the kernel does not know. It matches
+	// fs.ErrInvalid.
+	ErrRange error = &fact{"value out of range", fs.ErrInvalid}
 	// ErrConflict is a setting that is wanted in two ways that exclude each
 	// other, or that the kernel overrides by another one.
 	ErrConflict = errors.New("conflicting settings")
 	// ErrReadOnly is a /proc/sys that is mounted read-only, as containers have
-	// it; it matches fs.ErrPermission.
-	ErrReadOnly = fmt.Errorf("/proc/sys is mounted read-only: %w", fs.ErrPermission)
+	// it. It matches fs.ErrPermission.
+	ErrReadOnly error = &fact{"/proc/sys is mounted read-only", fs.ErrPermission}
 	// ErrNotKept is a value that was written, and is another one when it is
 	// read back: the kernel changed it, or another program did.
 	ErrNotKept = errors.New("the value did not stay")
 )
+
+// fact is an error of this package that is also one of the standard library's.
+type fact struct {
+	text string
+	kind error
+}
+
+func (f *fact) Error() string { return f.text }
+func (f *fact) Unwrap() error { return f.kind }
 
 // OpError is the error of an operation.
 type OpError struct {
@@ -42,6 +53,15 @@ func (e *OpError) Error() string {
 
 // Unwrap is Err.
 func (e *OpError) Unwrap() error { return e.Err }
+
+// opError gives an error its operation, unless it has one.
+func opError(op string, err error) error {
+	var own *OpError
+	if err == nil || errors.As(err, &own) {
+		return err
+	}
+	return &OpError{Op: op, Err: err}
+}
 
 // Config says which kernel settings a Client works on. The zero Config is
 // those of the caller's network namespace.

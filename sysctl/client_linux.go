@@ -143,7 +143,7 @@ func (c *Client) Check(ctx context.Context, want []Setting) ([]Finding, error) {
 		if err != nil {
 			return err
 		}
-		findings, err = Check(have, want)
+		findings, err = check(have, want)
 		return err
 	})
 	return findings, err
@@ -232,10 +232,5 @@ func (c *Client) do(ctx context.Context, op string, fn func(proc) error) error {
 	if err := ctx.Err(); err != nil {
 		return &OpError{Op: op, Err: err}
 	}
-	err := netns.Do(c.config.NetNS, func() error { return fn(proc{root: c.config.Root}) })
-	var own *OpError
-	if err == nil || errors.As(err, &own) {
-		return err
-	}
-	return &OpError{Op: op, Err: err}
+	return opError(op, netns.Do(c.config.NetNS, func() error { return fn(proc{root: c.config.Root}) }))
 }

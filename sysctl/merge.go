@@ -12,9 +12,14 @@ import (
 // Settings that make the kernel reset others (ip_forward, the forwarding of
 // "all", then all of "default") come first. Every setting is validated.
 func Merge(roles ...[]Setting) ([]Setting, error) {
+	merged, err := merge(slices.Concat(roles...))
+	return merged, opError("merge", err)
+}
+
+func merge(settings []Setting) ([]Setting, error) {
 	var merged []Setting
 	at := make(map[Key]int)
-	for _, s := range slices.Concat(roles...) {
+	for _, s := range settings {
 		if err := s.Validate(); err != nil {
 			return nil, err
 		}

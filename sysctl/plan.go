@@ -22,7 +22,12 @@ import (
 // ErrRange and ErrConflict; the last also where "all" stands against what an
 // interface is to do.
 func Plan(have Values, want []Setting) ([]Change, error) {
-	want, err := Merge(want)
+	changes, err := makePlan(have, want)
+	return changes, opError("plan", err)
+}
+
+func makePlan(have Values, want []Setting) ([]Change, error) {
+	want, err := merge(want)
 	if err != nil {
 		return nil, err
 	}

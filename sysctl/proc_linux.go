@@ -26,7 +26,7 @@ func (p proc) plan(ctx context.Context, want []Setting) ([]Change, error) {
 			return nil, p.explain("read", s.Key, fs.ErrNotExist)
 		}
 	}
-	changes, err := Plan(have, want)
+	changes, err := makePlan(have, want)
 	if err != nil || len(changes) == 0 || rank(changes[0].Key) == 2 {
 		return changes, err
 	}
@@ -46,7 +46,7 @@ func (p proc) plan(ctx context.Context, want []Setting) ([]Change, error) {
 		return nil, err
 	}
 	maps.Copy(have, others)
-	return Plan(have, want)
+	return makePlan(have, want)
 }
 
 // readAll reads those of the keys that exist.

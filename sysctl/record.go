@@ -63,9 +63,12 @@ func (r record) without(changes []Change, failed []Key) record {
 
 // touching are the changes of these keys, and those that reset one of them.
 func touching(changes []Change, keys []Key) []Change {
+	touches := func(k Key) bool {
+		return slices.ContainsFunc(keys, func(o Key) bool { return canonical(o) == canonical(k) })
+	}
 	var found []Change
 	for _, c := range changes {
-		if slices.Contains(keys, c.Key) || slices.ContainsFunc(c.Resets, func(r Reset) bool { return slices.Contains(keys, r.Key) }) {
+		if touches(c.Key) || slices.ContainsFunc(c.Resets, func(r Reset) bool { return touches(r.Key) }) {
 			found = append(found, c)
 		}
 	}

@@ -21,14 +21,14 @@ const maxLine = 64 << 10
 // is [Want.Value]; mind that such a file does not know "at least", and sets
 // that value over a larger one. Its errors are those of [Merge].
 func Format(want []Setting) ([]byte, error) {
-	want, err := Merge(want)
+	want, err := merge(want)
 	if err != nil {
-		return nil, err
+		return nil, opError("format", err)
 	}
 	var b bytes.Buffer
 	for i, s := range want {
 		if strings.ContainsAny(s.Key.path, `*?[\=`) || strings.ContainsAny(s.Key.path[:1], "-#;") {
-			return nil, fmt.Errorf("%w %q: a file of sysctl.d takes it for something else", ErrKey, s.Key)
+			return nil, opError("format", fmt.Errorf("%w %q: a file of sysctl.d takes it for something else", ErrKey, s.Key))
 		}
 		if i > 0 {
 			b.WriteByte('\n')
