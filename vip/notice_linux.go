@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -37,31 +39,46 @@ func listen(path string, room int) (*notices, error) {
 
 // read calls changed for notices that may matter, and overrun when the kernel
 // had more than there was room for, until the socket is closed.
+//
+// After an overrun the kernel drops in silence until the queue has been empty
+// once (net/netlink/af_netlink.c, NETLINK_S_CONGESTED). What is read until then
+// all counts as a change, the empty queue too.
 func (n *notices) read(concerns func(netip.Addr) bool, overrun, changed func()) error {
+	draining := false
 	for {
 		msgs, from, err := n.sock.Receive()
 		switch {
 		case n.closed.Load():
 			return nil
 		case errors.Is(err, unix.ENOBUFS):
+			draining = true
 			overrun()
-			continue
-		case err != nil:
-			return err
-		case from.Pid != nl.PidKernel:
-			continue
+			err = n.sock.SetReceiveTimeout(&unix.Timeval{Usec: 1000})
+		case draining && errors.Is(err, unix.EAGAIN):
+			draining = false
+			changed()
+			err = n.sock.SetReceiveTimeout(&unix.Timeval{})
+		case err == nil && from.Pid == nl.PidKernel && (draining || matter(msgs, concerns)):
+			changed()
 		}
-		for _, msg := range msgs {
-			switch msg.Header.Type {
-			case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-				changed()
-			case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-				if p, err := parseAddress(msg.Data); err != nil || concerns(p.Addr) {
-					changed()
-				}
-			}
+		if err != nil {
+			return err
 		}
 	}
+}
+
+// matter tells whether one of the notices is about a link or one of our IPs.
+func matter(msgs []syscall.NetlinkMessage, concerns func(netip.Addr) bool) bool {
+	return slices.ContainsFunc(msgs, func(msg syscall.NetlinkMessage) bool {
+		switch msg.Header.Type {
+		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+			return true
+		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+			p, err := parseAddress(msg.Data)
+			return err != nil || concerns(p.Addr)
+		}
+		return false
+	})
 }
 
 func (n *notices) close() {

@@ -37,7 +37,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	dirty, broken := make(chan struct{}, 1), make(chan error, 1)
 	wg.Go(box.deliver)
 	wg.Go(func() {
-		broken <- notices.read(m.concerns, func() { m.overrun(); notify(dirty) }, func() { notify(dirty) })
+		broken <- notices.read(m.concerns, m.overrun, func() { notify(dirty) })
 	})
 	err = m.loop(ctx, dirty, broken, box)
 	notices.close()
@@ -141,9 +141,10 @@ func (m *Manager) look(ctx context.Context, k *kernel, w *watch, box *mailbox, w
 	if err != nil {
 		return false, err
 	}
-	changes, errs := plan(have, follow(m.status.State, m.index, have.Links))
+	held := follow(m.status.State, m.index, have.Links)
+	changes, errs := plan(have, held)
 	making, _ := split(changes)
-	due, events, next := w.step(time.Now(), making, errs)
+	due, events, next := w.step(time.Now(), held, making, errs)
 	*wake = next
 	m.tell(events, box)
 	if len(due) == 0 {

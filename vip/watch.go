@@ -42,17 +42,23 @@ func newWatch(policy LossPolicy) *watch {
 	return &watch{policy: policy, missing: map[string]Event{}, paces: map[string]*pace{}}
 }
 
-// step takes what a plan for the held state says and returns the changes that
+// step takes what the plan for what is held says and returns the changes that
 // are due, the events, and when to look again (zero: when something happens).
-func (w *watch) step(now time.Time, changes []Change, errs []*OpError) (due []Change, events []Event, wake time.Time) {
+func (w *watch) step(now time.Time, held State, changes []Change, errs []*OpError) (due []Change, events []Event, wake time.Time) {
 	missing := map[string]Event{}
 	for _, c := range changes {
 		if !c.removes() {
-			missing[c.object()] = Event{Kind: Lost, Object: c.object(), Address: c.Address}
+			missing[c.object()] = Event{Kind: Lost, Object: c.object()}
 		}
 	}
 	for _, err := range errs {
 		missing[err.Object] = Event{Kind: Lost, Object: err.Object, Err: err}
+	}
+	for _, a := range held.Addresses {
+		if e, ok := missing[a.object()]; ok {
+			e.Address = a
+			missing[a.object()] = e
+		}
 	}
 	events = w.compare(missing)
 	w.missing = missing
