@@ -47,7 +47,8 @@ func (c *Client) Plan(ctx context.Context, want []Setting) ([]Change, error) {
 
 // Apply makes the kernel as wanted and returns what it changed, in order. It
 // reads the kernel, plans as by [Plan], writes, and reads back; what is right
-// already is not written. A key that is missing stops it before the first
+// already is not written. What an earlier Apply set and this one does not want
+// any more stays until Restore. A key that is missing stops it before the first
 // write. On a later error it returns the changes that were made up to there:
 // give them to Restore, or call Apply again.
 //

@@ -6,7 +6,7 @@
 // should be ([Exactly], [OneOf], [AtLeast], [AtMost], [Text], [Reserved]) and
 // with the reason. The settings of each role in a cluster are one function:
 // [AnyDirector], [DirectorNAT], [DirectorDR], [DirectorTUN], [RealServerDR],
-// [RealServerTUN], [Gateway], [VirtualMAC], [StandbyProxy]. Roles are added up
+// [RealServerTUN], [Gateway], [VirtualMAC], [NoRPFilter], [StandbyProxy]. Roles are added up
 // by append or [Merge].
 //
 // [Plan] is pure: from what the kernel has and what is wanted to the smallest
@@ -40,7 +40,8 @@
 //	plan.go         have + want -> []Change; merge.go: several roles, one list
 //	effective.go    what "all" and the interface make together; check.go uses it
 //	restore.go      changes + have -> the writes that take them back
-//	client.go       Config, Client, errors; client_linux.go reads and writes
+//	client.go       Config, Client, errors; client_linux.go: Apply, Restore, Check
+//	proc_linux.go   the files of /proc/sys, and why one cannot be read or written
 //	record.go       what was changed, across a SIGKILL; record_linux.go its file
 //	netconf_linux.go  single interfaces by netlink, where /proc/sys is read-only
 //	sysctld.go      /etc/sysctl.d
