@@ -101,7 +101,9 @@ func (s *session) machine(ctx context.Context, series string) (vm.Machine, error
 		return vm.Machine{}, err
 	}
 	out, err := s.mkdir("out", series)
-	return vm.Machine{Kernel: k, In: in, Out: out, Source: s.module.Dir, KVM: s.kvm, Memory: s.memory}, err
+	m := vm.Machine{Kernel: k, In: in, Out: out, Source: s.module.Dir, KVM: s.kvm, Memory: s.memory}
+	m.Limits.Total = max(25*time.Minute, s.timeout+5*time.Minute)
+	return m, err
 }
 
 // script runs the tests one package after the other. The results of package N
