@@ -237,7 +237,4 @@ func TestManyHosts(t *testing.T) {
 	made := time.Since(begin)
 	l.Close()
 	t.Logf("%d hosts in %v, closed in %v", hosts, made, time.Since(begin)-made)
-	if made > 20*time.Second {
-		t.Errorf("%d hosts took %v", hosts, made)
-	}
 }

