@@ -46,8 +46,8 @@ type Change struct {
 //	ipvsadm -a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1
 //
 // ipvsadm takes such a line, with these exceptions that the kernel has and
-// ipvsadm has not: weights above 65535, thresholds above 2147483647, and
-// ForwardLocal, which is written -g as ipvsadm itself does.
+// ipvsadm has not: weights above 65535, and ForwardLocal, which is written -g as
+// ipvsadm itself does.
 func (c Change) String() string {
 	b := make([]byte, 0, 128)
 	b = append(b, "ipvsadm "...)

@@ -21,7 +21,7 @@ type Destination struct {
 	// Upper and Lower are connection thresholds: at Upper connections the
 	// server gets no new ones until they fall below Lower. Zero is no bound;
 	// a Lower of zero with an Upper stands for three quarters of it. Lower
-	// must not be above Upper.
+	// must not be above Upper, nor Upper above 2147483647.
 	Upper, Lower uint32
 
 	Tunnel Tunnel // of ForwardTunnel; zero: IPIP

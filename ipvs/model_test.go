@@ -164,7 +164,7 @@ func randomDestination(r *rand.Rand, id ServiceID, i int) Destination {
 		Forward: pick(r, ForwardRoute, ForwardMasq, ForwardTunnel),
 		Weight:  pick(r, 0, 0, 1, 1, 2, 65537, maxWeight),
 	}
-	d.Upper = pick(r, uint32(0), 0, 10, 1<<32-1)
+	d.Upper = pick(r, uint32(0), 0, 10, maxThreshold)
 	d.Lower = pick(r, 0, d.Upper/2, d.Upper)
 	v6 := id.AddressFamily() == IPv6
 	if d.Forward == ForwardTunnel {

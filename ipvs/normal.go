@@ -25,7 +25,6 @@ func (s Service) normalHead() Service {
 	if s.Scheduler == "" {
 		s.Scheduler = WLC
 	}
-	s.Flags &= allFlags
 	full := 32
 	if s.ID.AddressFamily() == IPv6 {
 		full = 128

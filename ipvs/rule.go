@@ -13,10 +13,10 @@ import (
 // read them. Thresholds, which ipvsadm can read but never saves, are written as
 // well. Services and destinations keep their order.
 //
-// Three things that the kernel has are beyond ipvsadm: it reads no weight above
-// 65535 and no threshold above 2147483647, and it has no word for ForwardLocal,
-// which is written as -g, direct routing, as ipvsadm does: to an address of the
-// director itself both mean the same.
+// Two things that the kernel has are beyond ipvsadm: it reads no weight above
+// 65535, and it has no word for ForwardLocal, which is written as -g, direct
+// routing, as ipvsadm does: to an address of the director itself both mean the
+// same.
 //
 // A service that Validate refuses is an error; nothing is written then.
 func Format(w io.Writer, services []Service) error {

@@ -274,8 +274,8 @@ func (r rule) destination(id ServiceID, addr netip.AddrPort) (Destination, error
 		set    func(uint64)
 	}{
 		{optWeight, maxWeight, func(n uint64) { d.Weight = int(n) }},
-		{optUpper, math.MaxUint32, func(n uint64) { d.Upper = uint32(n) }},
-		{optLower, math.MaxUint32, func(n uint64) { d.Lower = uint32(n) }},
+		{optUpper, maxThreshold, func(n uint64) { d.Upper = uint32(n) }},
+		{optLower, maxThreshold, func(n uint64) { d.Lower = uint32(n) }},
 	} {
 		if value, ok := r.values[n.option]; ok {
 			number, err := parseNumber(n.option.long, value, 0, n.high)

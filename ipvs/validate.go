@@ -13,6 +13,7 @@ const (
 	maxSchedulerName = 15 // IP_VS_SCHEDNAME_MAXLEN with its zero byte
 	maxEngineName    = 16 // IP_VS_PENAME_MAXLEN, without one
 	maxWeight        = math.MaxInt32
+	maxThreshold     = math.MaxInt32 // Debian's 6.1 answers EINVAL above it, ipvsadm stops there too
 	maxTimeout       = 31 * 24 * time.Hour
 )
 
@@ -161,6 +162,9 @@ func (d Destination) validate(id ServiceID) error {
 	}
 	if d.Weight < 0 || d.Weight > maxWeight {
 		return invalidf("weight %d: use 0 to %d", d.Weight, maxWeight)
+	}
+	if d.Upper > maxThreshold {
+		return invalidf("upper threshold %d: use 1 to %d, or 0 for no bound", d.Upper, maxThreshold)
 	}
 	if d.Lower > d.Upper {
 		return invalidf("lower threshold %d is above upper threshold %d: lower it, or raise Upper", d.Lower, d.Upper)
