@@ -136,6 +136,7 @@ func TestParseRefuses(t *testing.T) {
 		{"too long a time", "-A -f 2 -p 2678401", "persistence timeout"},
 		{"a mask with holes", "-A -f 2 -p 1 -M 255.0.255.0", "netmask 255.0.255.0 has holes"},
 		{"a mask by length", "-A -f 2 -p 1 -M 24", "write it as 255.255.255.0"},
+		{"an IPv6 mask of IPv4", "-A -f 2 -p 1 -M ffff::", "write it as 255.255.255.0"},
 		{"a dotted mask of IPv6", "-A -f 2 -6 -p 1 -M 255.255.255.0", "from 1 to 128"},
 		{"a mask without persistence", "-A -f 2 -M 255.255.255.0", "Persistence.Mask without persistence"},
 		{"every port without persistence", "-A -t 192.0.2.1:0", "needs persistence"},

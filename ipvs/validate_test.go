@@ -257,4 +257,8 @@ func TestNormal(t *testing.T) {
 	if n := s.normal(); n.Persistence.Mask != 32 {
 		t.Errorf("mask 32 of an IPv6 service became %d", n.Persistence.Mask)
 	}
+	s.Persistence = Persistence{Mask: 24, Engine: "sip"}
+	if n := s.normal(); n.Persistence != (Persistence{Engine: "sip"}) {
+		t.Errorf("without persistence a mask has no effect, and yet it is %+v", n.Persistence)
+	}
 }
