@@ -60,13 +60,14 @@ func (h *host) ip(args string) string {
 }
 
 // addrs are the addresses of an interface as ip prints them, one a line, without
-// the link-local ones.
+// those that the kernel makes itself: link-local, loopback, and ::IPv4 of a sit
+// device.
 func (h *host) addrs(iface string) []string {
 	h.t.Helper()
 	var list []string
 	for line := range strings.Lines(h.ip("-o address show dev " + iface)) {
 		f := strings.Fields(line)
-		if len(f) > 3 && !strings.HasPrefix(f[3], "fe80") && !strings.HasPrefix(f[3], "127.") && f[3] != "::1/128" {
+		if len(f) > 3 && !strings.HasPrefix(f[3], "fe80") && !strings.HasPrefix(f[3], "127.") && !strings.HasPrefix(f[3], "::") {
 			list = append(list, strings.Join(f[3:], " "))
 		}
 	}

@@ -184,8 +184,24 @@ func (k *kernel) ports() ([]GUE, error) {
 	}), nil
 }
 
-func (g GUE) fou() netlink.Fou {
-	return netlink.Fou{Family: g.family(), Port: int(g.Port), EncapType: netlink.FOU_ENCAP_GUE}
+// fou sends a command about a port. The netlink package would add protocol 0,
+// which kernels refuse as out of range.
+func (g GUE) fou(command byte) error {
+	family, err := netlink.GenlFamilyGet(netlink.FOU_GENL_NAME)
+	if err != nil {
+		return err
+	}
+	req := nl.NewNetlinkRequest(int(family.ID), unix.NLM_F_ACK)
+	req.AddRawData([]byte{command, 1, 0, 0})
+	for _, attr := range []*nl.RtAttr{
+		nl.NewRtAttr(netlink.FOU_ATTR_PORT, binary.BigEndian.AppendUint16(nil, g.Port)),
+		nl.NewRtAttr(netlink.FOU_ATTR_AF, []byte{byte(g.family())}),
+		nl.NewRtAttr(netlink.FOU_ATTR_TYPE, []byte{netlink.FOU_ENCAP_GUE}),
+	} {
+		req.AddRawData(attr.Serialize())
+	}
+	_, err = req.Execute(unix.NETLINK_GENERIC, 0)
+	return err
 }
 
 // openPort makes the kernel take GUE on a port.
@@ -194,7 +210,7 @@ func (k *kernel) openPort(g GUE) error {
 	if err := k.saveNow(); err != nil {
 		return err
 	}
-	err := netlink.FouAdd(g.fou())
+	err := g.fou(netlink.FOU_CMD_ADD)
 	if err == nil {
 		return nil
 	}
@@ -208,7 +224,7 @@ func (k *kernel) openPort(g GUE) error {
 
 // closePort undoes openPort; it is fine if the port is closed.
 func (k *kernel) closePort(g GUE) error {
-	if err := netlink.FouDel(g.fou()); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
+	if err := g.fou(netlink.FOU_CMD_DEL); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
 		return words(err)
 	}
 	k.notes.dropPort(g)
