@@ -1,8 +1,8 @@
 // Package ipvs configures IPVS, the load balancer inside the Linux kernel, which
 // spreads the connections to a virtual address over real servers.
 //
-// A [Service] is a virtual address or a firewall mark with its [Destination]s,
-// the real servers. A [Client] is the kernel's table of them, and
+// A [Service] is a virtual address or a firewall mark with its real servers, each
+// a [Destination]. A [Client] is the kernel's table of them, and
 // [Client.Apply] makes that table what is wanted by the smallest change:
 //
 //	c, err := ipvs.Open(ipvs.Config{})
@@ -17,8 +17,8 @@
 //		},
 //	}}, ipvs.Policy{Owns: ipvs.OwnAll})
 //
-// [Plan] alone is the dry run: it compares two tables, and its [Change]s print
-// as one types them for ipvsadm. [Parse] and [Format] read and write what
+// [Client.Plan] is the dry run, and [Plan] what both stand on: it compares two
+// tables, and each [Change] prints as one types it for ipvsadm. [Parse] and [Format] read and write what
 // `ipvsadm -S -n` writes. [Drain] takes a real server out when its connections
 // have ended. [Table] is what a program should ask for that is to be tested
 // without a kernel.
@@ -49,7 +49,7 @@
 // # Errors
 //
 // Every error is an [*OpError] that says what was being done to what, and what to
-// do about it. Match reasons by errors.Is: fs.ErrNotExist, fs.ErrExist,
+// do about it; Apply joins one for each change that was refused. Match reasons by errors.Is: fs.ErrNotExist, fs.ErrExist,
 // fs.ErrInvalid, fs.ErrPermission, net.ErrClosed, errors.ErrUnsupported, and the
 // Err variables of this package. What the kernel takes but does not do, such as
 // direct routing to another port, is refused before it gets there: see
@@ -60,9 +60,14 @@
 // In reading order. A wanted state is a list of Service (service.go,
 // destination.go, enum.go), checked by validate.go and brought to one form by
 // normal.go. plan.go compares it with the table and lists Changes (change.go),
-// as far as policy.go allows. The kernel's half encodes them as netlink
-// attributes (wire.go, wire_encode.go), sends many at a time (conn_linux.go),
-// and reads the table back (wire_decode.go) as the types of status.go. Text goes
-// by rule.go (Format), and by parse.go, option.go and rule_table.go (Parse).
-// drain.go stands on any Table (table.go).
+// as far as policy.go allows. Text goes out by rule.go (Format) and comes in by
+// parse.go, option.go and rule_table.go (Parse). drain.go stands on any Table
+// (table.go).
+//
+// In the kernel's half apply_linux.go reads (dump_linux.go), plans, and executes
+// (batch_linux.go) by way of client_linux.go, which holds one socket
+// (conn_linux.go) and explains its errors (error_linux.go). Attributes are
+// written and read by wire.go, wire_encode.go and wire_decode.go, as the types of
+// status.go. daemon.go and connection.go are the sync daemons and the connection
+// table.
 package ipvs
