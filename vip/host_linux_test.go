@@ -3,7 +3,6 @@ package vip
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -136,27 +135,6 @@ func (h *host) release(m *Manager) {
 	if err := m.Release(context.Background()); err != nil {
 		h.t.Fatalf("release: %v", err)
 	}
-}
-
-func commands(changes []Change) []string {
-	list := make([]string, len(changes))
-	for i, c := range changes {
-		list[i] = c.String()
-	}
-	return list
-}
-
-func want(addrs ...string) State {
-	var s State
-	for _, a := range addrs {
-		addr, dev, _ := strings.Cut(a, "@")
-		if prefix, err := netip.ParsePrefix(addr); err == nil {
-			s.Addresses = append(s.Addresses, Address{Interface: dev, Addr: prefix.Addr(), Bits: prefix.Bits()})
-			continue
-		}
-		s.Addresses = append(s.Addresses, Address{Interface: dev, Addr: netip.MustParseAddr(addr)})
-	}
-	return s
 }
 
 func equal(t *testing.T, what string, got, want []string) {
