@@ -118,6 +118,10 @@ func TestCloseEndsEverything(t *testing.T) {
 		ended = true
 		return nil
 	})
+	accepted := p.a.Go(func(context.Context) error { // as http.Serve does
+		_, err := ln.Accept()
+		return err
+	})
 	var both sync.WaitGroup
 	both.Go(func() { p.lab.Close() })
 	both.Go(func() { p.lab.Close() })
@@ -131,7 +135,7 @@ func TestCloseEndsEverything(t *testing.T) {
 	if proc.Wait(p.ctx) == nil || alive(proc.Pid()) || alive(daemon) {
 		t.Error("a process still runs")
 	}
-	_, acceptErr := ln.Accept()
+	acceptErr := accepted.Wait(p.ctx)
 	_, nextErr := drainNext(p.ctx, c)
 	_, hostErr := p.lab.Host("c")
 	_, switchErr := p.lab.Switch("s")

@@ -68,7 +68,8 @@ func (h *Host) Do(fn func() error) error {
 }
 
 // Listen announces on an address of the host, see net.Listen. The listener
-// may be used from anywhere, as by http.Serve. Lab.Close closes it.
+// may be used from anywhere, as by http.Serve. Lab.Close closes it, before it
+// waits for the functions that may be waiting for it.
 func (h *Host) Listen(network, addr string) (net.Listener, error) {
 	return listen(h, network, addr, func(c *net.ListenConfig) (net.Listener, error) {
 		return c.Listen(h.lab.ctx, network, addr)

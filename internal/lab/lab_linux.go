@@ -94,11 +94,11 @@ func (l *Lab) Close() error {
 		l.closed = true
 		l.mu.Unlock()
 		l.cancel()
-		l.endProcesses()
-		l.users.Wait()
 		for _, s := range l.sockets {
 			s.Close()
 		}
+		l.endProcesses()
+		l.users.Wait()
 		close(l.forks)
 		l.forker.Wait()
 		for _, h := range l.hosts {

@@ -18,7 +18,7 @@ import (
 // Promised is the environment variable that holds what the run promises.
 const Promised = "LVSKIT_PROMISED"
 
-// Program needs the named programs in PATH or in the system's sbin folders.
+// Program needs the named programs in PATH.
 func Program(t testing.TB, names ...string) {
 	t.Helper()
 	for _, name := range names {
