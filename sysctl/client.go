@@ -79,7 +79,7 @@ type Config struct {
 	// /run, that keeps what Apply changed and Restore has not put back yet, so
 	// that it can be put back after the program was killed. Changes are noted
 	// before they are made. A file of an earlier boot or of another namespace
-	// counts as none. Its folder must exist, and two programs must not share it.
+	// counts as none. Its folder is made if need be. Two programs must not share it.
 	// Empty: none is kept.
 	Record string
 

@@ -58,6 +58,9 @@ func (f *recordFile) save(r record) error {
 	}
 	// The name is always the same: a killed program leaves one file at most.
 	temp := f.path + ".new"
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
+		return f.fail("write record", err)
+	}
 	if err := os.WriteFile(temp, data, 0o600); err != nil {
 		return f.fail("write record", err)
 	}

@@ -107,7 +107,11 @@ func TestRecordIsOfOneNamespace(t *testing.T) {
 }
 
 func TestRecordThatCannotBeWrittenStopsApply(t *testing.T) {
-	c := newClient(t, Config{NetNS: newNS(t), Record: filepath.Join(t.TempDir(), "missing", "record.json")})
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(t, Config{NetNS: newNS(t), Record: filepath.Join(file, "record.json")})
 	if changes, err := c.Apply(t.Context(), StandbyProxy()); err == nil || len(changes) != 0 {
 		t.Errorf("got %v, error %v, want an error before any change", changes, err)
 	}
