@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/lvskit/lvskit/internal/netns"
+
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -75,7 +77,7 @@ func New(cfg Config) (*Lab, error) {
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.forker.Add(1)
-	onThread(func() {
+	netns.Go(func() {
 		defer l.forker.Done()
 		for fork := range l.forks {
 			fork()

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/lvskit/lvskit/internal/netns"
 )
 
 // sbin are the folders of network programs, which an ordinary user's PATH
@@ -118,7 +120,7 @@ func lookPath(name string) (string, error) {
 func (h *Host) fork(cmd *exec.Cmd) error {
 	done := make(chan error)
 	h.lab.forks <- func() {
-		err := h.space.enter()
+		err := netns.Enter(h.space.file)
 		if err == nil {
 			h.startWatchdog()
 			err = cmd.Start()

@@ -4,11 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/lvskit/lvskit/internal/netns"
@@ -62,79 +59,8 @@ func (s *space) close() {
 	s.file.Close()
 }
 
-// enter moves the calling thread, which must be locked, into the namespace.
-func (s *space) enter() error {
-	var errno error
-	conn, err := s.file.SyscallConn()
-	if err == nil {
-		err = conn.Control(func(fd uintptr) { errno = unix.Setns(int(fd), unix.CLONE_NEWNET) })
-	}
-	if err != nil {
-		errno = net.ErrClosed // Control has no other error
-	}
-	if errno != nil {
-		return fmt.Errorf("enter a network namespace of the lab: %w", errno)
-	}
-	return nil
-}
-
-// do calls fn in the namespace, on a thread of its own. A panic of fn, or its
-// runtime.Goexit (as t.FailNow does), is carried over to the caller.
-func (s *space) do(fn func() error) (err error) {
-	var panicked error
-	exited := false
-	done := make(chan struct{})
-	onThread(func() {
-		defer close(done)
-		if err = s.enter(); err != nil {
-			return
-		}
-		defer func() { panicked = panicError(recover()) }()
-		exited = true
-		err = fn()
-		exited = false
-	})
-	<-done
-	switch {
-	case panicked != nil:
-		panic(panicked)
-	case exited:
-		runtime.Goexit()
-	}
-	return err
-}
-
-// panicError keeps the stack, which a second panic would lose.
-func panicError(value any) error {
-	switch v := value.(type) {
-	case nil:
-		return nil
-	case error:
-		return fmt.Errorf("%w\n\n%s", v, debug.Stack())
-	default:
-		return fmt.Errorf("%v\n\n%s", v, debug.Stack())
-	}
-}
-
-// onThread starts fn on an operating system thread that ends with it. It is
-// never the first thread of the process, because that one's namespace is what
-// /proc/self and other programs take for the namespace of the process.
-func onThread(fn func()) {
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() != unix.Getpid() {
-			fn() // stays locked: the thread ends here
-			return
-		}
-		begun := make(chan struct{})
-		onThread(func() {
-			close(begun)
-			fn()
-		})
-		<-begun
-		runtime.UnlockOSThread()
-	}()
-}
+// do calls fn in the namespace, on a thread of its own.
+func (s *space) do(fn func() error) error { return netns.DoFile(s.file, fn) }
 
 // applySettings writes what is not so yet, in the calling thread's namespace.
 // What the kernel does not have (IPv6, a module) is passed over.

@@ -3,6 +3,8 @@ package lab
 import (
 	"context"
 	"errors"
+
+	"github.com/lvskit/lvskit/internal/netns"
 )
 
 // Task is a function that runs on a host.
@@ -27,11 +29,11 @@ func (h *Host) Go(fn func(ctx context.Context) error) *Task {
 		close(t.done)
 		return t
 	}
-	onThread(func() {
+	netns.Go(func() {
 		defer h.lab.users.Done()
 		defer close(t.done)
 		defer cancel()
-		if t.err = h.wrap("go", h.space.enter()); t.err == nil {
+		if t.err = h.wrap("go", netns.Enter(h.space.file)); t.err == nil {
 			t.err = fn(ctx)
 		}
 	})

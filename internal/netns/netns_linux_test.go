@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -107,13 +108,53 @@ func TestDoOfManyAtOnce(t *testing.T) {
 
 func TestDoPassesAPanicOn(t *testing.T) {
 	path := newNS(t)
+	want := errors.New("of fn")
 	defer func() {
-		if got := recover(); got != "of fn" {
+		if got, _ := recover().(error); !errors.Is(got, want) {
 			t.Errorf("recovered %v, want the panic of fn", got)
 		}
 	}()
-	_ = netns.Do(path, func() error { panic("of fn") })
+	_ = netns.Do(path, func() error { panic(want) })
 	t.Error("Do returned")
+}
+
+func TestDoPassesTheEndOfTheGoroutineOn(t *testing.T) {
+	path := newNS(t)
+	done, returned := make(chan struct{}), false
+	go func() {
+		defer close(done)
+		_ = netns.Do(path, func() error { runtime.Goexit(); return nil })
+		returned = true
+	}()
+	<-done
+	if returned {
+		t.Error("Do returned")
+	}
+}
+
+// TestTheFirstThreadStays looks from outside at the namespace of the process,
+// which is that of its first thread, while many threads are moved.
+func TestTheFirstThreadStays(t *testing.T) {
+	path := newNS(t)
+	home, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			err := netns.Do(path, func() error {
+				if now, err := os.Readlink("/proc/self/ns/net"); err != nil || now != home {
+					t.Errorf("the process is in %s (%v), want %s", now, err, home)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestDoOfWhatIsNoNamespace(t *testing.T) {
