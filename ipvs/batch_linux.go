@@ -10,7 +10,7 @@ import (
 
 // failure is a change that the kernel refused.
 type failure struct {
-	change *Change
+	change Change
 	errno  kernelErrno
 }
 
@@ -27,47 +27,54 @@ func (fs failures) err() error {
 
 // execute makes changes in their order, many to a system call. A change that
 // the kernel refuses does not keep it from those that follow. It returns those
-// that were made and those that were refused; an error besides means that of
-// the rest nothing is known.
+// that were made, in the memory of changes, and those that were refused; an
+// error besides means that of the rest nothing is known.
 func (c *Client) execute(ctx context.Context, changes []Change) (made []Change, failed failures, err error) {
-	made = changes[:0:0]
-	for len(changes) > 0 {
+	made = changes[:0]
+	for rest := changes; len(rest) > 0; {
 		var (
 			n     int
-			wrong failures
+			wrong []refused
 		)
 		err = c.exchange(ctx, func(conn *conn) (err error) {
-			n, wrong, err = conn.batch(ctx, changes)
+			n, wrong, err = conn.batch(ctx, rest)
 			return err
 		})
 		if err != nil {
-			return made, failed, opError("change table", strconv.Itoa(len(changes))+" changes", err, nil)
+			return made, failed, opError("change table", strconv.Itoa(len(rest))+" changes", err, nil)
 		}
-		made = appendMade(made, changes[:n], wrong)
-		failed = append(failed, wrong...)
-		changes = changes[n:]
+		from := 0
+		for _, w := range wrong {
+			failed = append(failed, failure{rest[w.index], w.errno})
+			made = appendInPlace(made, rest[from:w.index])
+			from = w.index + 1
+		}
+		made = appendInPlace(made, rest[from:n])
+		rest = rest[n:]
 	}
 	return made, failed, nil
 }
 
-// appendMade appends those of changes that are not among the failures, which
-// are in the same order.
-func appendMade(made, changes []Change, wrong failures) []Change {
-	for i := range changes {
-		if len(wrong) > 0 && wrong[0].change == &changes[i] {
-			wrong = wrong[1:]
-			continue
-		}
-		made = append(made, changes[i])
+// appendInPlace appends more, which lies in the same array further on, or just
+// behind made: then nothing has to move.
+func appendInPlace(made, more []Change) []Change {
+	if len(more) > 0 && len(made) < cap(made) && &made[:len(made)+1][len(made)] == &more[0] {
+		return made[:len(made)+len(more)]
 	}
-	return made
+	return append(made, more...)
+}
+
+// refused is a message of a batch that was answered with an error.
+type refused struct {
+	index int // of the change
+	errno kernelErrno
 }
 
 // batch sends as many of the changes as fit, and returns their number and those
 // that the kernel refused. Only the last asks for an acknowledgement: errors
 // come without being asked for, and each has the number of its message. A batch
 // is bounded so that the receive buffer takes an error for every message.
-func (c *conn) batch(ctx context.Context, changes []Change) (n int, wrong failures, err error) {
+func (c *conn) batch(ctx context.Context, changes []Change) (n int, wrong []refused, err error) {
 	c.enc.b = c.enc.b[:0]
 	var (
 		first = c.seq + 1
@@ -93,7 +100,7 @@ func (c *conn) batch(ctx context.Context, changes []Change) (n int, wrong failur
 		}
 		errno, err := m.errno()
 		if errno != 0 {
-			wrong = append(wrong, failure{&changes[i], kernelErrno{cmds[i], unix.Errno(errno)}})
+			wrong = append(wrong, refused{int(i), kernelErrno{cmds[i], unix.Errno(errno)}})
 		}
 		return i == uint32(n)-1, err
 	})
@@ -104,7 +111,7 @@ func (c *conn) batch(ctx context.Context, changes []Change) (n int, wrong failur
 }
 
 // checkFamily looks whether ENOENT comes from IPVS or from the lack of it.
-func (c *conn) checkFamily(ctx context.Context, wrong failures) error {
+func (c *conn) checkFamily(ctx context.Context, wrong []refused) error {
 	for _, f := range wrong {
 		if f.errno.errno == unix.ENOENT {
 			err := c.kernelError(ctx, f.errno.cmd, int(unix.ENOENT))

@@ -25,7 +25,7 @@ const (
 	maxSendOverhead = 32
 
 	// errorTruesize is above what one error costs of the receive buffer: 768
-	// bytes on 6.1, 896 on 6.12.
+	// bytes on 6.1, 960 on 6.12.
 	errorTruesize = 1280
 	socketBuffer  = 1 << 20 // asked for; the kernel doubles it
 	minBatchSize  = 16

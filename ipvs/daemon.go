@@ -37,8 +37,8 @@ func (s *DaemonState) UnmarshalText(b []byte) error {
 type Daemon struct {
 	State DaemonState
 
-	// Interface is where the multicast goes out and comes in. It must be up
-	// and have an address of the group's family.
+	// Interface is where the multicast goes out and comes in. The kernel takes
+	// one that is down or has no address too, to no use.
 	Interface string
 
 	// SyncID tells the groups of directors on one network apart, 0 to 255. A

@@ -18,11 +18,17 @@ import (
 // namespace whose lo never was takes no destinations.
 func newNamespace(t testing.TB) (path string) {
 	t.Helper()
+	ns, path := openTestNamespace(t)
+	t.Cleanup(func() { ns.Close() })
+	return path
+}
+
+func openTestNamespace(t testing.TB) (ns *os.File, path string) {
+	t.Helper()
 	ns, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ns.Close() })
 	path = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns.Fd())
 	err = netns.Do(path, func() error {
 		lo, err := netlink.LinkByName("lo")
@@ -34,7 +40,7 @@ func newNamespace(t testing.TB) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return path
+	return ns, path
 }
 
 // newClient opens a client in the namespace at path.
@@ -72,23 +78,16 @@ func ipvsadm(t testing.TB, path string, args ...string) string {
 	return string(out)
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // addrPort and the like keep tests readable.
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
-func tcp(s string) ServiceID { return ServiceID{Protocol: TCP, Addr: addrPort(s)} }
+func tcpID(s string) ServiceID { return ServiceID{Protocol: TCP, Addr: addrPort(s)} }
 
-func masq(s string, weight int) Destination {
+func viaMasq(s string, weight int) Destination {
 	return Destination{Addr: addrPort(s), Forward: ForwardMasq, Weight: weight}
 }
 
-func route(s string, weight int) Destination {
+func viaRoute(s string, weight int) Destination {
 	return Destination{Addr: addrPort(s), Weight: weight}
 }
 
