@@ -14,7 +14,7 @@
 //	-run regexp     only these tests
 //	-bench regexp   only these benchmarks, and no tests unless -run is given
 //	-count n        run each test and benchmark n times
-//	-timeout d      for the tests of one package; 10m by default
+//	-timeout d      for the tests of one package; 5m by default
 //	-v              print the output of all tests
 //	-shell          a prompt inside the machine, with the module's programs in PATH
 //	-kvm            do not emulate the processor

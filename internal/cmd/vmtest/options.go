@@ -38,7 +38,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.run, "run", "", "run only tests that match the `regexp`")
 	f.StringVar(&o.bench, "bench", "", "run benchmarks that match the `regexp`, and no tests unless -run is given")
 	f.IntVar(&o.count, "count", 1, "run each test and benchmark `n` times")
-	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "for the tests of one package")
+	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "for the tests of one package")
 	f.BoolVar(&o.verbose, "v", false, "print the output of all tests")
 	f.BoolVar(&o.shell, "shell", false, "a prompt inside the machine instead of tests")
 	f.BoolVar(&o.kvm, "kvm", false, "use /dev/kvm instead of emulating the processor")
