@@ -17,12 +17,12 @@ import (
 // host is a network namespace with a veth pair: eth0, and its end eth0p in
 // the same namespace or in a peer's.
 type host struct {
-	t    *testing.T
+	t    testing.TB
 	path string
 	dir  string
 }
 
-func newHost(t *testing.T) *host {
+func newHost(t testing.TB) *host {
 	t.Helper()
 	need.Root(t)
 	need.Program(t, "ip")

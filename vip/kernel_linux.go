@@ -114,22 +114,29 @@ func words(err error) error {
 
 // read takes a snapshot.
 func (k *kernel) read() (Snapshot, error) {
+	if err := k.table(); err != nil {
+		return k.have, err
+	}
+	s, err := &k.have, error(nil)
+	if s.All, err = readConf(allInterfaces); err != nil {
+		return k.have, err
+	}
+	if s.Default, err = readConf("default"); err != nil {
+		return k.have, err
+	}
+	s.Ports, err = k.ports()
+	return k.have, err
+}
+
+// table reads what others may change at any time, and tells what of it is ours.
+func (k *kernel) table() error {
 	s := Snapshot{Mark: k.mark}
 	var err error
 	if s.Links, err = k.links(); err != nil {
-		return s, fmt.Errorf("read interfaces: %w", err)
+		return fmt.Errorf("read interfaces: %w", err)
 	}
 	if s.Addresses, err = k.addresses(s.Links); err != nil {
-		return s, fmt.Errorf("read addresses: %w", err)
-	}
-	if s.All, err = readConf(allInterfaces); err != nil {
-		return s, err
-	}
-	if s.Default, err = readConf("default"); err != nil {
-		return s, err
-	}
-	if s.Ports, err = k.ports(); err != nil {
-		return s, err
+		return fmt.Errorf("read addresses: %w", err)
 	}
 	before := len(k.notes.Settings) + len(k.notes.Addresses)
 	k.notes.prune(s.Links, s.Addresses)
@@ -141,7 +148,7 @@ func (k *kernel) read() (Snapshot, error) {
 		s.Originals = append(s.Originals, Setting{Interface: s.name(n.Index), Key: n.Key, Value: n.Set, Was: n.Was})
 	}
 	k.have = s
-	return s, nil
+	return nil
 }
 
 // name is the name of an interface, "all" for index 0.
@@ -153,10 +160,19 @@ func (s *Snapshot) name(index int) string {
 	return s.Links[i].Name
 }
 
-// indexOf finds an interface by its name, now.
+// indexOf finds an interface by its name: among those read, except for devices
+// that we have made or deleted since.
 func (k *kernel) indexOf(name string) (int, error) {
+	if link := k.have.link(name); link != nil {
+		return link.Index, nil
+	}
 	link, err := k.oneLink(0, name)
 	return link.Index, err
+}
+
+// forget drops a device from what was read.
+func (k *kernel) forget(name string) {
+	k.have.Links = slices.DeleteFunc(slices.Clone(k.have.Links), func(l Link) bool { return l.Name == name })
 }
 
 // execute makes one change.

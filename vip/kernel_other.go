@@ -18,6 +18,8 @@ func (m *Manager) session(func(*kernel) error) error { return errSystem }
 
 func (k *kernel) read() (Snapshot, error) { return k.have, errSystem }
 
+func (k *kernel) table() error { return errSystem }
+
 func (k *kernel) execute(Change) error { return errSystem }
 
 func (k *kernel) deleteAddress(Address) error { return errSystem }

@@ -89,7 +89,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		h.ip("address add 10.3.3.9/24 dev eth0")
 		h.set("ipv4", "eth0", "arp_announce", "1")
 		links := h.ip("-o link show up")
-		for range 20 {
+		for range 8 {
 			m := open(h, Config{})
 			if m.legacy {
 				env = append(env[:len(env):len(env)], victimLegacy+"=1")

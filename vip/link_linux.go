@@ -141,6 +141,7 @@ func (t Tunnel) device(name string) netlink.Link {
 
 // deleteLink deletes a device; it is fine if there is none.
 func (k *kernel) deleteLink(name string) error {
+	k.forget(name)
 	link, err := k.oneLink(0, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -289,10 +289,10 @@ func (m *Manager) verify(k *kernel, done []Change) error {
 	if len(done) == 0 {
 		return nil
 	}
-	have, err := k.read()
-	if err != nil {
+	if err := k.table(); err != nil {
 		return err
 	}
+	have := k.have
 	var errs []error
 	for _, c := range done {
 		if c.Op != AddAddress {
