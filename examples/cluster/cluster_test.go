@@ -121,6 +121,9 @@ func TestTunnelsOfEveryKind(t *testing.T) {
 		{"gue", "gue:6080", "ipip", "6080"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.gue != "" {
+				need.Module(t, "fou") // the kernel does not load it by itself
+			}
 			c := newTestCluster(t, "tun", false)
 			for i, s := range c.servers {
 				args := append(c.serverArgs(i), "-tunnel", tt.server, "-run", t.TempDir())

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/lvskit/lvskit/internal/lab"
@@ -194,22 +196,27 @@ func (c *cluster) get(ctx context.Context, protocol string) (string, error) {
 	return string(trimNewline(body)), err
 }
 
+// ask sends a packet, again each second as UDP clients do, until an answer
+// comes.
 func (c *cluster) ask(ctx context.Context, target string) (string, error) {
 	conn, err := c.client.Dial(ctx, "udp", target)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return "", err
-	}
-	if _, err := conn.Write([]byte("?")); err != nil {
-		return "", err
-	}
 	buf := make([]byte, 64)
-	n, err := conn.Read(buf)
-	return string(buf[:n]), err
+	for {
+		if _, err := conn.Write([]byte("?")); err != nil {
+			return "", err
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+			return "", err
+		}
+		n, err := conn.Read(buf)
+		if err == nil || ctx.Err() != nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return string(buf[:n]), err
+		}
+	}
 }
 
 func trimNewline(b []byte) []byte {
