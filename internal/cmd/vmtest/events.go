@@ -193,7 +193,11 @@ func (g *ring) finish(e event, p *packageRun) {
 		status = "FAIL"
 		g.explain(e, p)
 	}
-	g.line(status, fmt.Sprintf("%-28s %3d passed, %d failed, %d skipped in %s", name, counts[0], counts[1], counts[2], took(p.start)), "")
+	elapsed := took(p.start)
+	if e.Elapsed > 0 { // go test prints packages in order, not when they run
+		elapsed = fmt.Sprintf("%.1fs", e.Elapsed)
+	}
+	g.line(status, fmt.Sprintf("%-28s %3d passed, %d failed, %d skipped in %s", name, counts[0], counts[1], counts[2], elapsed), "")
 }
 
 // explain prints in full what a failed package printed, without the tests that
