@@ -1,0 +1,77 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/lvskit/lvskit/internal/lab/labtest"
+	"github.com/lvskit/lvskit/internal/need"
+)
+
+// TestTheNextRunMayWantSomethingElse kills a director and starts it with
+// another virtual address and other real servers. What the first had made goes,
+// what others have made stays.
+func TestTheNextRunMayWantSomethingElse(t *testing.T) {
+	p := compiled(t)
+	need.Program(t, "ipvsadm")
+	c := newTestCluster(t, "dr", false)
+	labtest.Run(t, c.director, "ipvsadm", "-A", "-t", "192.168.247.189:80", "-s", "wrr")
+	labtest.Run(t, c.director, "ip", "address", "add", "192.168.247.189/32", "dev", "eth0")
+	before := state(t, c.director)
+
+	runDir := t.TempDir()
+	killed := labtest.Start(t, c.director, "ready\n", p.director, append(c.directorArgs("rr"), "-run", runDir)...)
+	if err := killed.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	c.vip = netip.MustParseAddr("192.168.247.200")
+	c.reals = c.reals[:1]
+	next := labtest.Start(t, c.director, "ready\n", p.director, append(c.directorArgs("lc"), "-run", runDir)...)
+	const want = `-A -t 192.168.247.189:80 -s wrr
+-A -t 192.168.247.200:80 -s lc
+-a -t 192.168.247.200:80 -r 192.168.247.135:80 -g -w 1
+`
+	if got := labtest.Run(t, c.director, "ipvsadm", "-S", "-n"); got != want {
+		t.Errorf("the table is\n%s\nwant\n%s", got, want)
+	}
+	addresses := labtest.Run(t, c.director, "ip", "-o", "-4", "address", "show", "dev", "eth0")
+	for addr, want := range map[string]bool{"192.168.247.188/32": false, "192.168.247.189/32": true, "192.168.247.200/32": true} {
+		if got := strings.Contains(addresses, addr); got != want {
+			t.Errorf("%s on eth0: %v, want %v", addr, got, want)
+		}
+	}
+	stop(t, next)
+	if after := state(t, c.director); after != before {
+		t.Errorf("in the end the director differs:\n%s", differ(before, after))
+	}
+}
+
+// TestASecondDirectorIsRefused: two that each take the table back to what they
+// want would undo each other.
+func TestASecondDirectorIsRefused(t *testing.T) {
+	c, p := newTestCluster(t, "dr", false), compiled(t)
+	c.startDirector(t, p, c.directorArgs("rr")...)
+	before := state(t, c.director)
+	second, err := c.director.Start(p.director, append(c.directorArgs("wlc"), "-run", t.TempDir())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Wait(t.Context()); err == nil || !strings.Contains(second.Output(), "director: vip: ") {
+		t.Errorf("the second director ended with %v and wrote\n%s", err, second.Output())
+	}
+	if after := state(t, c.director); after != before {
+		t.Errorf("the second director changed\n%s", differ(before, after))
+	}
+}
+
+// TestAVanishedAddressIsPutBack takes the virtual address away as a network
+// manager does.
+func TestAVanishedAddressIsPutBack(t *testing.T) {
+	c, p := newTestCluster(t, "dr", false), compiled(t)
+	c.startAll(t, p, c.directorArgs("rr")...)
+	labtest.Run(t, c.director, "ip", "address", "del", c.vip.String()+"/32", "dev", "eth0")
+	if got := count(c.asks(t, "tcp", 2)); len(got) != 2 {
+		t.Errorf("2 requests were spread as %v, want one each", got)
+	}
+}
