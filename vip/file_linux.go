@@ -99,9 +99,9 @@ func (k *kernel) saveNow() error {
 }
 
 // takeMark takes the mark in the network namespace by listening on an abstract
-// socket, which the kernel closes whatever happens to the process. A listener
-// of another user than root or us is not believed: else anybody could keep a
-// director from starting.
+// socket, which the kernel closes whatever happens to the process. Only a
+// listener that is known to be root's or our own user's is believed: else
+// anybody could keep a director from starting.
 func takeMark(cfg Config) (io.Closer, error) {
 	name := fmt.Sprintf("@lvskit/vip/%d", cfg.Mark)
 	var lock io.Closer
@@ -115,15 +115,12 @@ func takeMark(cfg Config) (io.Closer, error) {
 			return err
 		}
 		cred, err := holder(name)
-		if err != nil {
-			return err
+		if err == nil && (cred.Uid == 0 || int(cred.Uid) == os.Geteuid()) {
+			return fmt.Errorf("%w: process %d has it in this network namespace; give this program another Config.Mark", ErrInUse, cred.Pid)
 		}
-		if cred.Uid != 0 && int(cred.Uid) != os.Geteuid() {
-			cfg.Logger.Warn("another user's program listens under the name of our mark", "mark", cfg.Mark, "pid", cred.Pid, "uid", cred.Uid)
-			lock = io.NopCloser(nil)
-			return nil
-		}
-		return fmt.Errorf("%w: process %d has it in this network namespace; give this program another Config.Mark", ErrInUse, cred.Pid)
+		cfg.Logger.Warn("another user's program uses the name of our mark: nothing guards it", "mark", cfg.Mark, "socket", name, "err", err)
+		lock = io.NopCloser(nil)
+		return nil
 	})
 	return lock, err
 }
@@ -132,7 +129,7 @@ func takeMark(cfg Config) (io.Closer, error) {
 func holder(name string) (*unix.Ucred, error) {
 	conn, err := net.Dial("unix", name)
 	if err != nil {
-		return nil, fmt.Errorf("%w, by a program that does not tell: %w", ErrInUse, err)
+		return nil, err
 	}
 	defer conn.Close()
 	raw, err := conn.(*net.UnixConn).SyscallConn()

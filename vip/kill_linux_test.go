@@ -5,10 +5,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +23,7 @@ const (
 	victimDir    = "VIP_TEST_VICTIM_DIR"
 	victimLegacy = "VIP_TEST_VICTIM_LEGACY"
 	victimTunnel = "VIP_TEST_VICTIM_TUNNEL"
+	victimSquats = "VIP_TEST_VICTIM_SQUATS"
 )
 
 // victimStates are what a victim applies in turn; with tunnels if the kernel
@@ -38,6 +42,12 @@ func victimStates(tunnel bool) []State {
 
 // victim changes states until it is killed, or its parent has been for long.
 func victim(dir string) {
+	if os.Getenv(victimSquats) != "" {
+		_, err := net.Listen("unix", fmt.Sprintf("@lvskit/vip/%d", DefaultMark))
+		fmt.Println("begun", err)
+		time.Sleep(time.Minute)
+		return
+	}
 	m, err := New(Config{RunDir: dir})
 	if err == nil {
 		m.legacy = os.Getenv(victimLegacy) != ""
@@ -67,7 +77,7 @@ func (h *host) killed(after time.Duration, env ...string) {
 		h.t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	if !lines.Scan() || lines.Text() != "begun" {
+	if !lines.Scan() || !strings.HasPrefix(lines.Text(), "begun") {
 		h.t.Errorf("victim: %q", lines.Text())
 	}
 	time.Sleep(after) // the moment is what is tested
@@ -120,4 +130,26 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Nobody's listener is not believed, or anybody could keep a director down.
+func TestAnotherUserCannotHoldTheMark(t *testing.T) {
+	h := newHost(t)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), victimDir+"=none", victimSquats+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netns.Do(h.path, cmd.Start); err != nil {
+		t.Skipf("cannot be another user here: %v", err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	if lines := bufio.NewScanner(out); !lines.Scan() || lines.Text() != "begun <nil>" {
+		t.Fatalf("squatter: %q", lines.Text())
+	}
+	m := h.manager(Config{}) // opens
+	h.apply(m, want("10.0.0.1@eth0"))
+	h.release(m)
 }

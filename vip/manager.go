@@ -32,8 +32,8 @@ type Config struct {
 	// is removed, so programs that share a network namespace need different ones.
 	Mark uint8
 	// RunDir is the folder for what the kernel cannot remember; empty is
-	// /run/lvskit. It is made when needed, should be writable by the program's user
-	// alone, and must not outlive a reboot's notes for them to matter.
+	// /run/lvskit. It is made when needed and should be writable by the program's
+	// user alone. What another boot has left there is void.
 	RunDir string
 	// State is what Acquire makes, until an Apply replaces it.
 	State State
