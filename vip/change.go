@@ -32,7 +32,7 @@ const (
 )
 
 var opNames = [...]string{
-	ChangeSetting: "change setting", RestoreSetting: "restore setting", OpenPort: "open port", ClosePort: "close port",
+	ChangeSetting: "change setting", RestoreSetting: "restore setting", OpenPort: "open", ClosePort: "close",
 	AddTunnel: "add", DeleteTunnel: "delete", AddAddress: "add address", DeleteAddress: "delete address",
 }
 

@@ -60,7 +60,7 @@ func (k EventKind) String() string {
 // An Event tells what happened to something that a Manager holds.
 type Event struct {
 	Kind    EventKind
-	Object  string  // "192.168.247.188/32 dev eth0", "device lvs0", "net.ipv4.conf.eth0.arp_ignore"
+	Object  string  // "192.168.247.188/32 dev eth0", "device lvs0", "net/ipv4/conf/eth0/arp_ignore"
 	Address Address // the address, if it is one
 	Err     error
 }

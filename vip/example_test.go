@@ -53,8 +53,8 @@ func ExampleDirectRouting() {
 	}
 	fmt.Println(err)
 	// Output:
-	// sysctl -w net.ipv4.conf.eth0.arp_ignore=1
-	// sysctl -w net.ipv4.conf.eth0.arp_announce=2
+	// sysctl -w net/ipv4/conf/eth0/arp_ignore=1
+	// sysctl -w net/ipv4/conf/eth0/arp_announce=2
 	// ip address add 192.168.247.188/32 dev lo
 	// <nil>
 }

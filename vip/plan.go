@@ -105,7 +105,7 @@ func (p *planner) suppress() {
 			}
 			if all := p.allAfter(key); !quiet(key, max(value, all)) {
 				p.loud = true
-				p.fail("suppress ARP on", name, fmt.Errorf("net.ipv4.conf.all.%s=%d is in force on every interface: set it to 0", key, all))
+				p.fail("suppress ARP on", name, fmt.Errorf("net/ipv4/conf/all/%s=%d is in force on every interface: set it to 0", key, all))
 			}
 		}
 	}

@@ -77,24 +77,24 @@ func TestPlan(t *testing.T) {
 		{"foreign with another prefix length", machine("foreign 10.0.0.1/24 eth0"), want("10.0.0.1@eth0", "10.0.0.2@eth0"), "ip address add 10.0.0.2/32 dev eth0", []error{ErrForeign, fs.ErrExist}},
 		{"foreign on another interface is no matter", machine("foreign 10.0.0.1/24 eth0"), want("10.0.0.1@lo"), "ip address add 10.0.0.1/32 dev lo", nil},
 		{"no interface", machine(), want("10.0.0.1@eth9", "10.0.0.2@lo"), "ip address add 10.0.0.2/32 dev lo", []error{fs.ErrNotExist}},
-		{"others of the subnet are kept", primary, State{}, "sysctl -w net.ipv4.conf.eth0.promote_secondaries=1\nip address del 10.0.0.1/24 dev eth0\nsysctl -w net.ipv4.conf.eth0.promote_secondaries=0", nil},
+		{"others of the subnet are kept", primary, State{}, "sysctl -w net/ipv4/conf/eth0/promote_secondaries=1\nip address del 10.0.0.1/24 dev eth0\nsysctl -w net/ipv4/conf/eth0/promote_secondaries=0", nil},
 
-		{"direct routing", machine(), DirectRouting([]netip.Addr{vipA}, "eth0"), "sysctl -w net.ipv4.conf.eth0.arp_ignore=1\nsysctl -w net.ipv4.conf.eth0.arp_announce=2\nip address add 10.0.0.1/32 dev lo", nil},
-		{"direct routing on all", machine(), DirectRouting([]netip.Addr{vipA}), "sysctl -w net.ipv4.conf.all.arp_ignore=1\nsysctl -w net.ipv4.conf.all.arp_announce=2\nip address add 10.0.0.1/32 dev lo", nil},
+		{"direct routing", machine(), DirectRouting([]netip.Addr{vipA}, "eth0"), "sysctl -w net/ipv4/conf/eth0/arp_ignore=1\nsysctl -w net/ipv4/conf/eth0/arp_announce=2\nip address add 10.0.0.1/32 dev lo", nil},
+		{"direct routing on all", machine(), DirectRouting([]netip.Addr{vipA}), "sysctl -w net/ipv4/conf/all/arp_ignore=1\nsysctl -w net/ipv4/conf/all/arp_announce=2\nip address add 10.0.0.1/32 dev lo", nil},
 		{"IPv6 needs no suppression", machine(), DirectRouting([]netip.Addr{vipB}, "eth0"), "ip address add fd00::1/128 dev lo nodad preferred_lft 0", nil},
 		{"a name with a dot", dotted, State{SuppressARP: []string{"eth0.100"}}, "sysctl -w net/ipv4/conf/eth0.100/arp_ignore=1\nsysctl -w net/ipv4/conf/eth0.100/arp_announce=2", nil},
 		{"silent already", silent, DirectRouting([]netip.Addr{vipA}, "eth0"), "ip address add 10.0.0.1/32 dev lo", nil},
 		{"the same again", held, DirectRouting([]netip.Addr{vipA}, "eth0"), "", nil},
-		{"ARP answers only when the address has gone", held, State{}, "ip address del 10.0.0.1/32 dev lo\nsysctl -w net.ipv4.conf.eth0.arp_ignore=0\nsysctl -w net.ipv4.conf.eth0.arp_announce=0", nil},
-		{"no address where ARP would answer", machine(), DirectRouting([]netip.Addr{vipA}, "eth0", "eth9"), "sysctl -w net.ipv4.conf.eth0.arp_ignore=1\nsysctl -w net.ipv4.conf.eth0.arp_announce=2", []error{fs.ErrNotExist}},
+		{"ARP answers only when the address has gone", held, State{}, "ip address del 10.0.0.1/32 dev lo\nsysctl -w net/ipv4/conf/eth0/arp_ignore=0\nsysctl -w net/ipv4/conf/eth0/arp_announce=0", nil},
+		{"no address where ARP would answer", machine(), DirectRouting([]netip.Addr{vipA}, "eth0", "eth9"), "sysctl -w net/ipv4/conf/eth0/arp_ignore=1\nsysctl -w net/ipv4/conf/eth0/arp_announce=2", []error{fs.ErrNotExist}},
 
-		{"tunneling", machine(), Tunneling(tunnel, []netip.Addr{vipA}), `sysctl -w net.ipv4.conf.all.arp_ignore=1
-sysctl -w net.ipv4.conf.all.arp_announce=2
+		{"tunneling", machine(), Tunneling(tunnel, []netip.Addr{vipA}), `sysctl -w net/ipv4/conf/all/arp_ignore=1
+sysctl -w net/ipv4/conf/all/arp_announce=2
 ip fou add port 6080 gue
 ip link add lvs0 type ipip local 10.0.0.5 && ip link set lvs0 up alias "lvskit vip 86: ipip local 10.0.0.5 csum false mtu 0"
 ip address add 10.0.0.1/32 dev lvs0`, nil},
 		{"tunneling where rp_filter would drop clients", strict, Tunneling(Tunnel{Name: "t", Kind: GRE, Local: tunnel.Local, Checksum: true, MTU: 1400}, []netip.Addr{vipB}), `ip link add t type gre local 10.0.0.5 csum && ip link set t mtu 1400 up alias "lvskit vip 86: gre local 10.0.0.5 csum true mtu 1400"
-sysctl -w net.ipv4.conf.t.rp_filter=2
+sysctl -w net/ipv4/conf/t/rp_filter=2
 ip address add fd00::1/128 dev t nodad preferred_lft 0`, nil},
 		{"an existing device that is not there", machine(), Tunneling(Tunnel{Name: "tunl0", Existing: true}, []netip.Addr{vipB}), "", []error{fs.ErrNotExist}},
 		{"a foreign device", machine(), State{Tunnels: []Tunnel{{Name: "eth0", Local: tunnel.Local}}}, "", []error{ErrForeign}},
@@ -104,7 +104,7 @@ ip fou add port 6080 gue
 ip link add lvs0 type ipip local 10.0.0.5 && ip link set lvs0 up alias "lvskit vip 86: ipip local 10.0.0.5 csum false mtu 0"
 ip address add 10.0.0.1/32 dev lvs0
 ip fou del port 7000 gue`, nil},
-		{"an original is remembered from the first time", undone, State{SuppressARP: []string{"eth0"}}, "sysctl -w net.ipv4.conf.eth0.arp_ignore=1\nsysctl -w net.ipv4.conf.eth0.arp_announce=2", nil},
+		{"an original is remembered from the first time", undone, State{SuppressARP: []string{"eth0"}}, "sysctl -w net/ipv4/conf/eth0/arp_ignore=1\nsysctl -w net/ipv4/conf/eth0/arp_announce=2", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,12 +1,9 @@
 package vip
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // A Setting is a kernel setting of IPv4 on one interface
-// (net.ipv4.conf.INTERFACE.KEY).
+// (net/ipv4/conf/INTERFACE/KEY).
 type Setting struct {
 	Interface string // the name, or "all"
 	Key       Key
@@ -14,18 +11,13 @@ type Setting struct {
 	Was       int // the value before; for a restored setting, the one that was ours
 }
 
-// String is the setting as sysctl reads it. A name with a dot needs slashes.
+// String is the setting as sysctl reads it: with slashes, because an interface
+// may have a dot in its name.
 func (s Setting) String() string { return fmt.Sprintf("%s=%d", s.object(), s.Value) }
 
-func (s Setting) object() string {
-	path := "net.ipv4.conf." + s.Interface + "." + string(s.Key)
-	if strings.Contains(s.Interface, ".") {
-		path = "net/ipv4/conf/" + s.Interface + "/" + string(s.Key)
-	}
-	return path
-}
+func (s Setting) object() string { return "net/ipv4/conf/" + s.Interface + "/" + string(s.Key) }
 
-// Key names a setting below net.ipv4.conf.
+// Key names a setting below net/ipv4/conf.
 type Key string
 
 // The settings that a Manager may change.

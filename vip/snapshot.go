@@ -7,7 +7,7 @@ type Snapshot struct {
 	Mark      uint8 // whose view it is
 	Links     []Link
 	Addresses []Present
-	// All and Default are net.ipv4.conf.all and .default.
+	// All and Default are net/ipv4/conf/all and default.
 	All, Default Conf
 	// Originals are the settings that we have changed: Value is what we made of
 	// them, Was is what they go back to.

@@ -146,7 +146,7 @@ func TestSuppressARPKeepsARealServerSilent(t *testing.T) {
 			state := DirectRouting([]netip.Addr{clusterVIP}, ingress...)
 			iface := state.SuppressARP[0]
 			equal(t, "changes", server.apply(ms, state), []string{
-				"sysctl -w net.ipv4.conf." + iface + ".arp_ignore=1", "sysctl -w net.ipv4.conf." + iface + ".arp_announce=2",
+				"sysctl -w net/ipv4/conf/" + iface + "/arp_ignore=1", "sysctl -w net/ipv4/conf/" + iface + "/arp_announce=2",
 			})
 			if n := c.leaks(t, asked); n != 0 {
 				t.Errorf("%d answers of the real server for the virtual address", n)
@@ -171,14 +171,14 @@ func TestSettingsComeFirstAndGoLast(t *testing.T) {
 	m := h.manager(Config{})
 	state := DirectRouting([]netip.Addr{clusterVIP}, "eth0")
 	equal(t, "applied", h.apply(m, state), []string{
-		"sysctl -w net.ipv4.conf.eth0.arp_ignore=1",
-		"sysctl -w net.ipv4.conf.eth0.arp_announce=2",
+		"sysctl -w net/ipv4/conf/eth0/arp_ignore=1",
+		"sysctl -w net/ipv4/conf/eth0/arp_announce=2",
 		"ip address add 192.168.247.188/32 dev lo",
 	})
 	equal(t, "released", h.apply(m, State{}), []string{
 		"ip address del 192.168.247.188/32 dev lo",
-		"sysctl -w net.ipv4.conf.eth0.arp_ignore=0",
-		"sysctl -w net.ipv4.conf.eth0.arp_announce=0",
+		"sysctl -w net/ipv4/conf/eth0/arp_ignore=0",
+		"sysctl -w net/ipv4/conf/eth0/arp_announce=0",
 	})
 }
 
@@ -254,7 +254,7 @@ func TestNoAddressWhereARPCannotBeSuppressed(t *testing.T) {
 		text  string
 	}{
 		{"no such interface", func(*host) {}, DirectRouting([]netip.Addr{clusterVIP}, "eth7"), "no interface eth7"},
-		{"all overrides", func(h *host) { h.set("ipv4", "all", "arp_ignore", "3") }, DirectRouting([]netip.Addr{clusterVIP}, "eth0"), "net.ipv4.conf.all.arp_ignore=3"},
+		{"all overrides", func(h *host) { h.set("ipv4", "all", "arp_ignore", "3") }, DirectRouting([]netip.Addr{clusterVIP}, "eth0"), "net/ipv4/conf/all/arp_ignore=3"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
