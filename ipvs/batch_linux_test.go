@@ -117,8 +117,8 @@ func TestCutOffExchange(t *testing.T) {
 		if !errors.Is(err, ctx.Err()) || ctx.Err() == nil {
 			t.Errorf("%s: %v, want %v", name, err, ctx.Err())
 		}
-		if _, err := c.Info(background); err != nil || c.conn == used {
-			t.Errorf("%s: the exchange after it: %v, same socket %v", name, err, c.conn == used)
+		if _, err := c.Info(background); err != nil || c.conns[wide] == used {
+			t.Errorf("%s: the exchange after it: %v, same socket %v", name, err, c.conns[wide] == used)
 		}
 	}
 }

@@ -20,14 +20,20 @@ type Client struct {
 	log *slog.Logger
 
 	// exchanging is held, by a value in it, for one exchange with the kernel:
-	// it guards conn. applying is held for one Apply.
+	// it guards the use of conns. applying is held for one Apply.
 	exchanging, applying chan struct{}
-	conn                 *conn // nil: to be dialled
 
-	mu     sync.Mutex // guards closed and open
+	mu     sync.Mutex // guards what follows
 	closed bool
-	open   *conn // conn, for Close to cut off
+	conns  [2]*conn // nil: to be dialled
 }
+
+// The sockets of a client. Nearly all goes by wide; narrow is for the second
+// look at a list that the kernel dumps in pieces, and makes others of it.
+const (
+	wide   = 0
+	narrow = 1
+)
 
 // Open opens the table of the kernel. The kernel loads ip_vs by itself where it
 // has it; where it has not, the error matches ErrNoModule.
@@ -44,7 +50,7 @@ func Open(cfg Config) (*Client, error) {
 	if c.ns, err = openNamespace(cfg.NetNS); err != nil {
 		return nil, &OpError{Op: "open", Object: cfg.NetNS, Err: err}
 	}
-	if err := c.dial(); err != nil {
+	if _, err := c.dial(wide); err != nil {
 		c.ns.close()
 		return nil, &OpError{Op: "open", Object: cfg.NetNS, Err: err}
 	}
@@ -60,73 +66,86 @@ func (c *Client) Close() error {
 		return nil
 	}
 	c.closed = true
-	if c.open != nil {
-		c.open.close()
+	for _, conn := range c.conns {
+		if conn != nil {
+			conn.close()
+		}
 	}
 	c.mu.Unlock()
 	c.exchanging <- struct{}{}
 	defer func() { <-c.exchanging }()
-	c.conn = nil
 	return c.ns.close()
 }
 
-// dial makes conn.
-func (c *Client) dial() error {
+// socket is one of the sockets, dialled if need be.
+func (c *Client) socket(which int) (*conn, error) {
+	c.mu.Lock()
+	conn, closed := c.conns[which], c.closed
+	c.mu.Unlock()
+	switch {
+	case closed:
+		return nil, net.ErrClosed
+	case conn != nil:
+		return conn, nil
+	}
+	return c.dial(which)
+}
+
+func (c *Client) dial(which int) (*conn, error) {
 	var conn *conn
 	err := c.ns.do(func() (err error) {
-		conn, err = dial()
+		conn, err = dial(receiveBuffers[which])
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		conn.close()
-		return net.ErrClosed
+		return nil, net.ErrClosed
 	}
-	c.conn, c.open = conn, conn
-	return nil
+	c.conns[which] = conn
+	return conn, nil
 }
 
-// drop gives up a broken socket.
-func (c *Client) drop() {
+// drop gives up a broken socket. It reports whether Close had broken it.
+func (c *Client) drop(which int) (closed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.conn.close()
-	c.conn, c.open = nil, nil
+	c.conns[which].close()
+	c.conns[which] = nil
+	return c.closed
 }
 
-// exchange calls fn with the socket to itself. Where the family has got a new
-// number since it was dialled it does so once more.
+// exchange calls fn with a socket to itself.
 func (c *Client) exchange(ctx context.Context, fn func(*conn) error) error {
+	return c.exchangeBy(ctx, wide, fn)
+}
+
+// exchangeBy is exchange with a choice of socket. Where the family has got a
+// new number since it was dialled it does all once more.
+func (c *Client) exchangeBy(ctx context.Context, which int, fn func(*conn) error) error {
 	if err := acquire(ctx, c.exchanging); err != nil {
 		return err
 	}
 	defer func() { <-c.exchanging }()
-	err := c.try(fn)
+	err := c.try(which, fn)
 	if errors.Is(err, errStale) {
-		err = c.try(fn)
+		err = c.try(which, fn)
 	}
 	return err
 }
 
-func (c *Client) try(fn func(*conn) error) error {
-	if c.isClosed() {
+func (c *Client) try(which int, fn func(*conn) error) error {
+	conn, err := c.socket(which)
+	if err != nil {
+		return err
+	}
+	err = fn(conn)
+	if conn.broken && c.drop(which) {
 		return net.ErrClosed
-	}
-	if c.conn == nil {
-		if err := c.dial(); err != nil {
-			return err
-		}
-	}
-	err := fn(c.conn)
-	if c.conn.broken {
-		c.drop()
-		if c.isClosed() {
-			return net.ErrClosed
-		}
 	}
 	return err
 }

@@ -15,10 +15,6 @@ import (
 )
 
 const (
-	// receiveBuffer is offered to every read. The kernel cuts dumps into
-	// pieces of the largest buffer it has seen on a socket, 32 KiB at most.
-	receiveBuffer = 64 << 10
-
 	// batchBytes bounds the messages of one send; maxSendOverhead is what the
 	// kernel keeps of the send buffer for itself (netlink_sendmsg).
 	batchBytes      = 128 << 10
@@ -32,6 +28,11 @@ const (
 	answerTimeout = 10 * time.Second
 	familyName    = "IPVS"
 )
+
+// receiveBuffers are what the reads of each socket offer. The kernel cuts
+// dumps into pieces of the largest buffer that it has seen on a socket, 32 KiB
+// at most: the pieces of the two sockets end in different places.
+var receiveBuffers = [...]int{wide: 64 << 10, narrow: 20 << 10}
 
 var (
 	// errStale says that the family has another number than when the socket
@@ -68,12 +69,12 @@ type conn struct {
 }
 
 // dial opens a socket in the namespace of the calling thread.
-func dial() (*conn, error) {
-	nc, err := netlink.Dial(unix.NETLINK_GENERIC, &netlink.Config{MessageBufferSize: receiveBuffer})
+func dial(buffer int) (*conn, error) {
+	nc, err := netlink.Dial(unix.NETLINK_GENERIC, &netlink.Config{MessageBufferSize: buffer})
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{c: nc, buf: make([]byte, receiveBuffer)}
+	c := &conn{c: nc, buf: make([]byte, buffer)}
 	if err := c.setup(); err != nil {
 		nc.Close()
 		return nil, err

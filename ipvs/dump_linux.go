@@ -13,14 +13,17 @@ import (
 // them. It does not say when the table changed meanwhile: what moved by one
 // place is then missing or there twice, though nothing happened to it; up to
 // 6.12 changes in other network namespaces do the same. So a dump of more than
-// one piece counts only when the next says the same.
+// one piece counts only when the next says the same. The next goes by another
+// socket, whose pieces end in other places: a program that changes the table
+// to and fro falls into step with our reads, and two dumps that were cut alike
+// would lose the same.
 
 // maxDumps bounds how often a table that does not keep still is read.
 const maxDumps = 8
 
-// dumpFunc reads a list in one dump of the kernel, in so many pieces. It may
-// use the memory of its last result again.
-type dumpFunc[V any] func() (values []V, pieces int, err error)
+// dumpFunc reads a list in one dump of the kernel, by one of the sockets, in so
+// many pieces. It may use the memory of its last result again.
+type dumpFunc[V any] func(which int) (values []V, pieces int, err error)
 
 // agreed dumps until one is of a single piece, or two are alike. Where that
 // does not happen it returns the last, without what it has twice, and those
@@ -32,7 +35,7 @@ func agreed[K comparable, V any](dump dumpFunc[V], key func(*V) K) (values, doub
 	)
 	for n := range maxDumps {
 		var pieces int
-		if values, pieces, err = dump(); err != nil || pieces <= 1 {
+		if values, pieces, err = dump(n % 2); err != nil || pieces <= 1 {
 			return values, nil, err
 		}
 		keys := make([]K, len(values))
@@ -61,8 +64,8 @@ func agreed[K comparable, V any](dump dumpFunc[V], key func(*V) K) (values, doub
 // listServices reads all services without their destinations.
 func (c *Client) listServices(ctx context.Context, d detail) ([]ServiceStatus, error) {
 	var list []ServiceStatus
-	list, doubtful, err := agreed(func() (_ []ServiceStatus, pieces int, err error) {
-		err = c.exchange(ctx, func(conn *conn) error {
+	list, doubtful, err := agreed(func(which int) (_ []ServiceStatus, pieces int, err error) {
+		err = c.exchangeBy(ctx, which, func(conn *conn) error {
 			list = list[:0]
 			pieces, err = conn.dump(ctx, cmdGetService, conn.begin(cmdGetService, flagDump), func(b []byte) error {
 				s, err := decodeService(b, d)
@@ -113,8 +116,8 @@ func isAbsent(err error) bool {
 func (c *Client) listDests(ctx context.Context, id ServiceID, d detail, into []DestinationStatus) ([]DestinationStatus, error) {
 	family := id.AddressFamily()
 	// There is no command that confirms one destination: the last dump counts.
-	list, _, err := agreed(func() (_ []DestinationStatus, pieces int, err error) {
-		err = c.exchange(ctx, func(conn *conn) error {
+	list, _, err := agreed(func(which int) (_ []DestinationStatus, pieces int, err error) {
+		err = c.exchangeBy(ctx, which, func(conn *conn) error {
 			into = into[:0]
 			mark := conn.begin(cmdGetDest, flagDump)
 			conn.enc.serviceID(id)
