@@ -28,14 +28,16 @@
 //
 // # Kernels and capabilities
 //
-//	package  kernel                            capabilities
-//	ipvs     with ip_vs (a module in most      CAP_NET_ADMIN in the initial user
-//	         distributions); 4.19 and newer    namespace
-//	vip      4.19 and newer; marks addresses   CAP_NET_ADMIN; CAP_SYS_ADMIN to enter
-//	         in the kernel since 5.18          another network namespace
-//	sysctl   any                               root's right to write /proc/sys, or
-//	                                           CAP_NET_ADMIN for settings of interfaces
+//	package  kernel                                  capabilities
+//	ipvs     with ip_vs, a module in most            CAP_NET_ADMIN in the initial
+//	         distributions                           user namespace
+//	vip      any; marks addresses in the kernel      CAP_NET_ADMIN
+//	         since 5.18
+//	sysctl   any; net/ipv4/vs once ip_vs is loaded   CAP_NET_ADMIN, and /proc/sys
+//	                                                 read-write for what is not of
+//	                                                 one interface
 //
-// Tested are Debian's 6.1 and 6.12. Everything compiles on any system without
-// cgo; what needs Linux answers errors.ErrUnsupported elsewhere.
+// To enter another network namespace takes CAP_SYS_ADMIN. Tested are Debian's
+// 6.1 and 6.12. Everything compiles on any system without cgo; what needs Linux
+// answers errors.ErrUnsupported elsewhere.
 package lvskit

@@ -2,9 +2,13 @@ package main
 
 import (
 	"net/netip"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 	"github.com/lvskit/lvskit/internal/need"
 )
@@ -75,3 +79,37 @@ func TestAVanishedAddressIsPutBack(t *testing.T) {
 		t.Errorf("2 requests were spread as %v, want one each", got)
 	}
 }
+
+// TestOneCapabilityIsEnough runs both programs as an ordinary user who has
+// CAP_NET_ADMIN, as a service manager starts them.
+func TestOneCapabilityIsEnough(t *testing.T) {
+	p := compiled(t)
+	need.Program(t, "setpriv")
+	c := newTestCluster(t, "dr", false)
+	before := state(t, c.director)
+	start := func(h *lab.Host, program string, args ...string) *lab.Process {
+		t.Helper()
+		run := t.TempDir()
+		if err := os.Chown(run, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+		user := []string{"--reuid", strconv.Itoa(nobody), "--regid", strconv.Itoa(nobody), "--clear-groups", "--inh-caps", "-all,+net_admin", "--ambient-caps", "+net_admin", program}
+		return labtest.Start(t, h, "ready\n", "setpriv", slices.Concat(user, args, []string{"-run", run})...)
+	}
+	for i, s := range c.servers {
+		start(s, p.realserver, c.serverArgs(i)...)
+	}
+	if err := c.serve(); err != nil {
+		t.Fatal(err)
+	}
+	director := start(c.director, p.director, c.directorArgs("rr")...)
+	if got := count(c.asks(t, "tcp", 2)); len(got) != 2 {
+		t.Errorf("2 requests were spread as %v, want one each", got)
+	}
+	stop(t, director)
+	if after := state(t, c.director); after != before {
+		t.Errorf("in the end the director differs:\n%s", differ(before, after))
+	}
+}
+
+const nobody = 65534
