@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,7 +92,7 @@ func TestOneCapabilityIsEnough(t *testing.T) {
 	start := func(h *lab.Host, program string, args ...string) *lab.Process {
 		t.Helper()
 		run := t.TempDir()
-		if err := os.Chown(run, nobody, nobody); err != nil {
+		if err := errors.Join(os.Chown(run, nobody, nobody), os.Chmod(filepath.Dir(run), 0o755)); err != nil {
 			t.Fatal(err)
 		}
 		user := []string{"--reuid", strconv.Itoa(nobody), "--regid", strconv.Itoa(nobody), "--clear-groups", "--inh-caps", "-all,+net_admin", "--ambient-caps", "+net_admin", program}
