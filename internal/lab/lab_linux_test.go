@@ -89,8 +89,8 @@ func TestConfigurationErrors(t *testing.T) {
 		})
 	}
 	// What went wrong must not have left an interface behind.
-	if links := strings.Count(labtest.Run(t, p.a, "cat", "/proc/net/dev"), ":"); links != 2 {
-		t.Errorf("host a has %d interfaces, want lo and eth0", links)
+	if links := labtest.Run(t, p.a, "ip", "-o", "link", "show", "type", "veth"); strings.Count(links, "\n") != 1 {
+		t.Errorf("host a has\n%s\nwant eth0 alone", links)
 	}
 }
 

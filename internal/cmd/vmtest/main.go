@@ -17,6 +17,7 @@
 //	-timeout d      for the tests of one package; 5m by default
 //	-v              print the output of all tests
 //	-shell          a prompt inside the machine, with the module's programs in PATH
+//	-exec command   run the shell command there and end with its status
 //	-kvm            do not emulate the processor
 //	-memory MiB     of the machine; 4096 by default
 //
@@ -95,7 +96,7 @@ func run(ctx context.Context, opts options) error {
 	}
 	defer os.RemoveAll(s.dir)
 	s.install(ctx)
-	if s.shell {
+	if s.shell || s.exec != "" {
 		return s.prompt(ctx)
 	}
 	for _, stage := range []struct {

@@ -20,6 +20,7 @@ type options struct {
 	timeout    time.Duration
 	verbose    bool
 	shell, kvm bool
+	exec       string
 	memory     int
 	patterns   []string
 }
@@ -41,6 +42,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "for the tests of one package")
 	f.BoolVar(&o.verbose, "v", false, "print the output of all tests")
 	f.BoolVar(&o.shell, "shell", false, "a prompt inside the machine instead of tests")
+	f.StringVar(&o.exec, "exec", "", "run the shell `command` inside the machine instead of tests")
 	f.BoolVar(&o.kvm, "kvm", false, "use /dev/kvm instead of emulating the processor")
 	f.IntVar(&o.memory, "memory", 4096, "memory of the machine in `MiB`")
 	if err := f.Parse(args); err != nil {

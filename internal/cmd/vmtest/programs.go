@@ -11,7 +11,7 @@ const binPackage = "/internal/bin"
 // programs builds the programs of examples/ that the tests run, once, and
 // returns their folder; ok is false if no test asks for one or they do not build.
 func (s *session) programs(ctx context.Context) (dir string, ok bool) {
-	wanted := s.shell
+	wanted := s.shell || s.exec != ""
 	for _, p := range s.packages {
 		wanted = wanted || p.testsImport(s.module.Path+binPackage)
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 // prompt boots a machine for a person: an interactive shell in the module's
-// folder, or, when the standard input is not a terminal, the commands in it.
+// folder, or the commands of -exec or, when the standard input is not a
+// terminal, those in it.
 func (s *session) prompt(ctx context.Context) error {
 	m, err := s.machine(ctx, s.kernels[0])
 	if err != nil {
@@ -22,22 +23,30 @@ func (s *session) prompt(ctx context.Context) error {
 	}
 	s.programs(ctx)
 	m.Script = fmt.Sprintf("export PATH=%s/bin:$PATH LVSKIT_BIN=%[1]s/bin\ncd %s\n", vm.GuestIn, quote(s.module.Dir))
-	if rows, cols, ok := terminal(); ok {
-		m.Interactive = true
-		m.Script += fmt.Sprintf("stty -F /dev/ttyS0 rows %s cols %s\nexport TERM=%s\n", rows, cols, quote(or(os.Getenv("TERM"), "vt100")))
-		m.Script += "setsid -c bash -i < /dev/ttyS0 > /dev/ttyS0 2>&1\n"
-		s.line("note", "exit or Ctrl-D switches the machine off, Ctrl-A X kills it", "")
-		return m.Run(ctx)
-	}
-	commands, err := io.ReadAll(os.Stdin)
-	if err != nil {
-		return err
+	commands := []byte(s.exec)
+	if s.exec == "" {
+		rows, cols, ok := terminal()
+		if ok {
+			return s.interactive(ctx, m, rows, cols)
+		}
+		if commands, err = io.ReadAll(os.Stdin); err != nil {
+			return err
+		}
 	}
 	if err := os.WriteFile(filepath.Join(m.In, "commands"), commands, 0o644); err != nil {
 		return err
 	}
 	m.Script += fmt.Sprintf("bash %s/commands > %s/0.log 2>&1\necho $? > %[2]s/0.exit\n", vm.GuestIn, vm.GuestOut)
 	return runCommands(ctx, m)
+}
+
+// interactive runs a shell on the terminal.
+func (s *session) interactive(ctx context.Context, m vm.Machine, rows, cols string) error {
+	m.Interactive = true
+	m.Script += fmt.Sprintf("stty -F /dev/ttyS0 rows %s cols %s\nexport TERM=%s\n", rows, cols, quote(or(os.Getenv("TERM"), "vt100")))
+	m.Script += "setsid -c bash -i < /dev/ttyS0 > /dev/ttyS0 2>&1\n"
+	s.line("note", "exit or Ctrl-D switches the machine off, Ctrl-A X kills it", "")
+	return m.Run(ctx)
 }
 
 // runCommands runs a machine and prints what its script leaves in 0.log as it grows.
