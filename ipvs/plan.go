@@ -36,6 +36,7 @@ func Plan(have, want []Service, policy Policy) ([]Change, error) {
 			p.index[id] = i
 		}
 	}
+	p.changes = make([]Change, 0, p.additions(want))
 	wanted := make(map[ServiceID]struct{}, len(want))
 	for _, s := range want {
 		id := s.ID.normal()
@@ -66,6 +67,22 @@ type planner struct {
 	index   map[ServiceID]int // of have, by normal id
 	changes []Change
 	match   matcher
+}
+
+// additions is how many changes it takes to add the wanted services that are
+// new. To grow the list of a large table step by step would cost as much as to
+// plan it.
+func (p *planner) additions(want []Service) int {
+	n := 0
+	for i := range want {
+		if _, ok := p.index[want[i].ID.normal()]; !ok {
+			n += 1 + len(want[i].Destinations)
+			if want[i].Scheduler == MH {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func (p *planner) add(op ChangeOp, s Service, d Destination) {
@@ -106,7 +123,7 @@ func (p *planner) newService(head Service, want []Destination) error {
 		first.Scheduler = NoScheduler
 	}
 	p.add(AddService, first, Destination{})
-	if err := p.destinations(head, nil, want); err != nil {
+	if err := p.newDestinations(head.ID, want); err != nil {
 		return err
 	}
 	if first.Scheduler != head.Scheduler {
@@ -115,7 +132,41 @@ func (p *planner) newService(head Service, want []Destination) error {
 	return nil
 }
 
-// destinations plans the real servers of one service: what is new, then what
+// newDestinations plans the real servers of a service that has none.
+func (p *planner) newDestinations(id ServiceID, want []Destination) error {
+	named, start, few := Service{ID: id}, len(p.changes), len(want) <= fewDestinations
+	for _, w := range want {
+		if err := w.validate(id); err != nil {
+			return &OpError{Op: "plan", Object: destinationObject(id, w.Addr), Err: err}
+		}
+		w = w.normal()
+		if few && addedBefore(p.changes[start:], w.Addr) {
+			return &OpError{Op: "plan", Object: destinationObject(id, w.Addr), Err: errDuplicateDestination}
+		}
+		p.add(AddDestination, named, w)
+	}
+	if few {
+		return nil
+	}
+	if addr, ok := duplicate(want); ok {
+		return &OpError{Op: "plan", Object: destinationObject(id, addr), Err: errDuplicateDestination}
+	}
+	return nil
+}
+
+// fewDestinations are compared with each other faster than by a map.
+const fewDestinations = 16
+
+func addedBefore(added []Change, addr netip.AddrPort) bool {
+	for i := range added {
+		if added[i].Destination.Addr == addr {
+			return true
+		}
+	}
+	return false
+}
+
+// destinations plans the real servers of one service that exists: what is new, then what
 // changes and still serves, then what is quiesced, then what goes.
 func (p *planner) destinations(head Service, have, want []Destination) error {
 	named := Service{ID: head.ID}
