@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/lvskit/lvskit/internal/netns"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -33,7 +34,7 @@ func Enter() error {
 		os.Unsetenv(entered) // not for our own children
 		return settle()
 	}
-	if capable(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN) {
+	if netns.Capable(unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN) {
 		return nil
 	}
 	runtime.LockOSThread() // the inner program dies with this thread
@@ -103,18 +104,4 @@ func exitStatus(s *os.ProcessState) int {
 		return 128 + int(w.Signal())
 	}
 	return s.ExitCode()
-}
-
-func capable(caps ...int) bool {
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&hdr, &data[0]); err != nil {
-		return false
-	}
-	for _, c := range caps {
-		if data[c/32].Effective&(1<<(c%32)) == 0 {
-			return false
-		}
-	}
-	return true
 }

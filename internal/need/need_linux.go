@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lvskit/lvskit/internal/netns"
 	"github.com/mdlayher/genetlink"
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +16,7 @@ import (
 // CAP_SYS_ADMIN, in the initial user namespace or in one of the test's own.
 func Root(t testing.TB) {
 	t.Helper()
-	if !hasCaps(unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN) {
+	if !netns.Capable(unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN) {
 		missing(t, "root", "the test has no CAP_NET_ADMIN and CAP_SYS_ADMIN")
 	}
 }
@@ -23,7 +24,7 @@ func Root(t testing.TB) {
 // IPVS needs root in the initial user namespace and a kernel with ip_vs.
 func IPVS(t testing.TB) {
 	t.Helper()
-	if !hasCaps(unix.CAP_NET_ADMIN) || !initialUserNS() {
+	if !netns.Capable(unix.CAP_NET_ADMIN) || !initialUserNS() {
 		missing(t, "ipvs", "the test is not root in the initial user namespace")
 	}
 	conn, err := genetlink.Dial(nil)
@@ -87,20 +88,6 @@ func KernelVersion(t testing.TB) int {
 		t.Fatalf("unreadable kernel release %q", parts)
 	}
 	return major*1000 + minor
-}
-
-func hasCaps(caps ...int) bool {
-	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&hdr, &data[0]); err != nil {
-		return false
-	}
-	for _, c := range caps {
-		if data[c/32].Effective&(1<<(c%32)) == 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // initialUserNS tells by the identity map: only the initial user namespace
