@@ -118,32 +118,33 @@ func decodeDaemon(b []byte) (d Daemon, err error) {
 	if b, err = nested(b, attrDaemon); err != nil {
 		return d, err
 	}
-	for typ, v := range attrs(b, &err) {
-		switch typ {
+	a := attrs{rest: b}
+	for a.next() {
+		switch a.typ {
 		case attrDaemonState:
-			n := v.u32()
+			n := a.u32()
 			if n != uint32(DaemonMaster) && n != uint32(DaemonBackup) {
 				return d, fmt.Errorf("unknown state %d of a sync daemon", n)
 			}
 			d.State = DaemonState(n)
 		case attrDaemonInterface:
-			d.Interface = decodeName(v)
+			d.Interface = a.name()
 		case attrDaemonSyncID:
-			d.SyncID = int(v.u32())
+			d.SyncID = int(a.u32())
 		case attrDaemonMaxLen:
-			d.MaxLen = int(v.u16())
+			d.MaxLen = int(a.u16())
 		case attrDaemonGroup:
-			d.Group = v.addr(afINET)
+			d.Group, a.err = decodeAddr(a.b, afINET)
 		case attrDaemonGroup6:
-			d.Group = v.addr(afINET6)
+			d.Group, a.err = decodeAddr(a.b, afINET6)
 		case attrDaemonPort:
-			d.Port = v.u16()
+			d.Port = a.u16()
 		case attrDaemonTTL:
-			d.TTL = v.u8()
+			d.TTL = a.u8()
 		}
 	}
-	if err == nil && d.State == 0 {
-		err = errNoAttribute
+	if a.err == nil && d.State == 0 {
+		a.err = errNoAttribute
 	}
-	return d, err
+	return d, a.err
 }

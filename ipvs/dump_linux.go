@@ -68,9 +68,8 @@ func (c *Client) listServices(ctx context.Context, d detail) ([]ServiceStatus, e
 		err = c.exchangeBy(ctx, which, func(conn *conn) error {
 			list = list[:0]
 			pieces, err = conn.dump(ctx, cmdGetService, conn.begin(cmdGetService, flagDump), func(b []byte) error {
-				s, err := decodeService(b, d)
-				list = append(list, s)
-				return err
+				list = append(list, ServiceStatus{})
+				return decodeService(b, &list[len(list)-1], d)
 			})
 			return err
 		})
@@ -97,9 +96,9 @@ func (c *Client) listServices(ctx context.Context, d detail) ([]ServiceStatus, e
 
 // readService reads one service without its destinations.
 func (c *Client) readService(ctx context.Context, id ServiceID, d detail) (s ServiceStatus, err error) {
-	err = c.request(ctx, cmdGetService, 0, func(e *encoder) { e.serviceID(id) }, func(b []byte) (err error) {
-		s, err = decodeService(b, d)
-		return err
+	err = c.request(ctx, cmdGetService, 0, func(e *encoder) { e.serviceID(id) }, func(b []byte) error {
+		s = ServiceStatus{}
+		return decodeService(b, &s, d)
 	})
 	return s, err
 }
@@ -122,9 +121,8 @@ func (c *Client) listDests(ctx context.Context, id ServiceID, d detail, into []D
 			mark := conn.begin(cmdGetDest, flagDump)
 			conn.enc.serviceID(id)
 			pieces, err = conn.dump(ctx, cmdGetDest, mark, func(b []byte) error {
-				dest, err := decodeDest(b, family, d)
-				into = append(into, dest)
-				return err
+				into = append(into, DestinationStatus{})
+				return decodeDest(b, &into[len(into)-1], family, d)
 			})
 			return err
 		})

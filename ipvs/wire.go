@@ -1,10 +1,10 @@
 package ipvs
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"iter"
 	"net/netip"
 )
 
@@ -218,102 +218,113 @@ func (m message) attributes() ([]byte, error) {
 	return m.data[genericHeaderSize:], nil
 }
 
-// attrs reads a list of attributes. A list that is cut off ends the sequence
-// and sets err, which the caller looks at afterwards.
-func attrs(b []byte, err *error) iter.Seq2[uint16, value] {
-	return func(yield func(uint16, value) bool) {
-		for len(b) > 0 {
-			if len(b) < attrHeaderSize {
-				*err = errTruncated
-				return
-			}
-			n := int(binary.NativeEndian.Uint16(b))
-			if n < attrHeaderSize || n > len(b) {
-				*err = errTruncated
-				return
-			}
-			typ := binary.NativeEndian.Uint16(b[2:]) & attrTypeMask
-			if !yield(typ, value{b: b[attrHeaderSize:n:n], err: err}) {
-				return
-			}
-			b = b[min(align(n), len(b)):]
-		}
+// attrs reads a list of attributes, one at each call of next. A list or a value
+// that is cut off sets err, which is looked at when next says that it is over.
+type attrs struct {
+	rest []byte
+	typ  uint16
+	b    []byte // the value
+	err  error
+}
+
+func (a *attrs) next() bool {
+	if len(a.rest) == 0 || a.err != nil {
+		return false
 	}
+	if len(a.rest) < attrHeaderSize {
+		a.err = errTruncated
+		return false
+	}
+	n := int(binary.NativeEndian.Uint16(a.rest))
+	if n < attrHeaderSize || n > len(a.rest) {
+		a.err = errTruncated
+		return false
+	}
+	a.typ = binary.NativeEndian.Uint16(a.rest[2:]) & attrTypeMask
+	a.b = a.rest[attrHeaderSize:n:n]
+	a.rest = a.rest[min(align(n), len(a.rest)):]
+	return true
 }
 
-// value is what an attribute holds. A method that finds too few bytes sets err
-// and returns zero.
-type value struct {
-	b   []byte
-	err *error
-}
-
-func (v value) has(n int) bool {
-	if len(v.b) < n {
-		*v.err = errTruncated
+func (a *attrs) has(n int) bool {
+	if len(a.b) < n {
+		a.err = errTruncated
 		return false
 	}
 	return true
 }
 
-func (v value) u8() uint8 {
-	if !v.has(1) {
+func (a *attrs) u8() uint8 {
+	if !a.has(1) {
 		return 0
 	}
-	return v.b[0]
+	return a.b[0]
 }
 
-func (v value) u16() uint16 {
-	if !v.has(2) {
+func (a *attrs) u16() uint16 {
+	if !a.has(2) {
 		return 0
 	}
-	return binary.NativeEndian.Uint16(v.b)
+	return binary.NativeEndian.Uint16(a.b)
 }
 
-func (v value) be16() uint16 {
-	if !v.has(2) {
+func (a *attrs) be16() uint16 {
+	if !a.has(2) {
 		return 0
 	}
-	return binary.BigEndian.Uint16(v.b)
+	return binary.BigEndian.Uint16(a.b)
 }
 
-func (v value) u32() uint32 {
-	if !v.has(4) {
+func (a *attrs) u32() uint32 {
+	if !a.has(4) {
 		return 0
 	}
-	return binary.NativeEndian.Uint32(v.b)
+	return binary.NativeEndian.Uint32(a.b)
 }
 
-func (v value) u64() uint64 {
-	if !v.has(8) {
+func (a *attrs) be32() uint32 {
+	if !a.has(4) {
 		return 0
 	}
-	return binary.NativeEndian.Uint64(v.b)
+	return binary.BigEndian.Uint32(a.b)
+}
+
+func (a *attrs) u64() uint64 {
+	if !a.has(8) {
+		return 0
+	}
+	return binary.NativeEndian.Uint64(a.b)
 }
 
 // text is the bytes before the first zero.
-func (v value) text() []byte {
-	for i, c := range v.b {
-		if c == 0 {
-			return v.b[:i]
-		}
+func (a *attrs) text() []byte {
+	if i := bytes.IndexByte(a.b, 0); i >= 0 {
+		return a.b[:i]
 	}
-	return v.b
+	return a.b
 }
 
-// addr is an address of the family.
-func (v value) addr(af uint16) netip.Addr {
-	switch af {
-	case afINET:
-		if v.has(4) {
-			return netip.AddrFrom4([4]byte(v.b))
-		}
-	case afINET6:
-		if v.has(16) {
-			return netip.AddrFrom16([16]byte(v.b))
-		}
-	default:
-		*v.err = fmt.Errorf("unknown address family %d", af)
+// name is a text of the length that the kernel gives to names.
+func (a *attrs) name() string {
+	b := a.text()
+	if len(b) > maxName {
+		a.err = errLongName
+		return ""
 	}
-	return netip.Addr{}
+	return string(b)
+}
+
+// decodeAddr reads an address of a family, whose attribute may follow it.
+func decodeAddr(b []byte, af uint16) (netip.Addr, error) {
+	switch {
+	case b == nil:
+		return netip.Addr{}, errNoAttribute
+	case af == afINET && len(b) >= 4:
+		return netip.AddrFrom4([4]byte(b)), nil
+	case af == afINET6 && len(b) >= 16:
+		return netip.AddrFrom16([16]byte(b)), nil
+	case af == afINET || af == afINET6:
+		return netip.Addr{}, errTruncated
+	}
+	return netip.Addr{}, fmt.Errorf("unknown address family %d", af)
 }

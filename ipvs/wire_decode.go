@@ -38,244 +38,246 @@ func appendU32(b []byte, vs ...uint32) []byte {
 
 // nested is the first attribute of a type.
 func nested(b []byte, typ uint16) ([]byte, error) {
-	var err error
-	for t, v := range attrs(b, &err) {
-		if t == typ {
-			return v.b, nil
+	a := attrs{rest: b}
+	for a.next() {
+		if a.typ == typ {
+			return a.b, nil
 		}
 	}
-	if err == nil {
-		err = errNoAttribute
+	if a.err == nil {
+		a.err = errNoAttribute
 	}
-	return nil, err
+	return nil, a.err
 }
 
-// decodeService reads the attributes of an answer that carries a service. The
-// result is in normal form, without destinations.
-func decodeService(b []byte, d detail) (ServiceStatus, error) {
-	var s ServiceStatus
+// decodeService reads the attributes of an answer that carries a service into s,
+// which must be zero. The result is in normal form, without destinations.
+func decodeService(b []byte, s *ServiceStatus, d detail) error {
 	b, err := nested(b, attrService)
 	if err != nil {
-		return s, err
+		return err
 	}
 	var (
-		af, protocol uint16
-		addr         value
-		port         uint16
-		netmask      value
-		timeout      uint32
-		stats64      bool
+		af, protocol, port uint16
+		addr, netmask      []byte
+		timeout            uint32
+		stats64            bool
 	)
-	for typ, v := range attrs(b, &err) {
-		switch typ {
+	a := attrs{rest: b}
+	for a.next() {
+		switch a.typ {
 		case attrSvcAF:
-			af = v.u16()
+			af = a.u16()
 		case attrSvcProtocol:
-			protocol = v.u16()
+			protocol = a.u16()
 		case attrSvcAddr:
-			addr = v
+			addr = a.b
 		case attrSvcPort:
-			port = v.be16()
+			port = a.be16()
 		case attrSvcFWMark:
-			s.ID.FWMark = v.u32()
+			s.ID.FWMark = a.u32()
 		case attrSvcSched:
-			s.Scheduler = decodeScheduler(v)
+			s.Scheduler = a.scheduler()
 		case attrSvcFlags:
-			s.Flags = Flags(v.u32()) &^ flagHashed
+			s.Flags = Flags(a.u32()) &^ flagHashed
 		case attrSvcTimeout:
-			timeout = v.u32()
+			timeout = a.u32()
 		case attrSvcNetmask:
-			netmask = v
+			netmask = a.b
 		case attrSvcEngine:
-			s.Persistence.Engine = decodeName(v)
+			s.Persistence.Engine = a.name()
 		case attrSvcStats, attrSvcStats64:
-			stats64 = decodeStatsOnce(&s.Stats, v, typ == attrSvcStats64, stats64, d)
+			stats64 = a.stats(&s.Stats, a.typ == attrSvcStats64, stats64, d)
 		}
 	}
-	if err != nil {
-		return s, err
+	if a.err != nil {
+		return a.err
 	}
-	switch {
-	case af != afINET && af != afINET6:
-		return s, fmt.Errorf("a service of unknown address family %d", af)
-	case s.ID.FWMark != 0:
+	if err := decodeID(&s.ID, af, protocol, addr, port); err != nil {
+		return err
+	}
+	return decodePersistence(&s.Service, timeout, netmask)
+}
+
+// decodeID completes a service's name.
+func decodeID(id *ServiceID, af, protocol uint16, addr []byte, port uint16) error {
+	if id.FWMark != 0 && (af == afINET || af == afINET6) {
 		if af == afINET6 {
-			s.ID.Family = IPv6
+			id.Family = IPv6
 		}
-	case addr.b == nil || protocol > 255:
-		return s, errNoAttribute
-	default:
-		s.ID.Protocol = Protocol(protocol)
-		s.ID.Addr = netip.AddrPortFrom(addr.addr(af), port)
+		return nil
 	}
-	decodePersistence(&s.Service, timeout, netmask)
-	return s, err
+	a, err := decodeAddr(addr, af)
+	if err != nil {
+		return err
+	}
+	if protocol > 255 {
+		return fmt.Errorf("unknown protocol %d", protocol)
+	}
+	id.Protocol, id.Addr = Protocol(protocol), netip.AddrPortFrom(a, port)
+	return nil
 }
 
 // decodePersistence turns a flag, a timeout and a mask into one thing. A
 // service that is persistent for no time, which only other programs set, keeps
 // the flag: so it differs from every service that is wanted.
-func decodePersistence(s *Service, timeout uint32, netmask value) {
+func decodePersistence(s *Service, timeout uint32, netmask []byte) error {
 	if s.Flags&flagPersistent == 0 || timeout == 0 {
-		return
+		return nil
 	}
 	s.Flags &^= flagPersistent
 	s.Persistence.Timeout = time.Duration(timeout) * time.Second
-	switch {
-	case netmask.b == nil:
-	case s.ID.AddressFamily() == IPv6:
-		if n := netmask.u32(); n < 128 {
+	a := attrs{b: netmask}
+	if s.ID.AddressFamily() == IPv6 {
+		if n := a.u32(); n < 128 {
 			s.Persistence.Mask = int(n)
 		}
-	case netmask.has(4):
-		switch n := bits.LeadingZeros32(^binary.BigEndian.Uint32(netmask.b)); n {
-		case 0:
-			s.Persistence.Mask = MaskAll
-		case 32:
-		default:
-			s.Persistence.Mask = n
-		}
+		return a.err
 	}
+	switch n := bits.LeadingZeros32(^a.be32()); n {
+	case 0:
+		s.Persistence.Mask = MaskAll
+	case 32:
+	default:
+		s.Persistence.Mask = n
+	}
+	return a.err
 }
 
-func decodeScheduler(v value) Scheduler {
-	text := v.text()
+func (a *attrs) scheduler() Scheduler {
+	text := a.text()
 	for _, s := range schedulers {
 		if string(s) == string(text) {
 			return s
 		}
 	}
-	return Scheduler(decodeName(v))
+	return Scheduler(a.name())
 }
 
-func decodeName(v value) string {
-	b := v.text()
-	if len(b) > maxName {
-		*v.err = errLongName
-		return ""
-	}
-	return string(b)
-}
-
-// decodeDest reads the attributes of an answer that carries a destination.
-// Kernels before 3.18 do not tell its address family, which is then that of
-// the service.
-func decodeDest(b []byte, family Family, dt detail) (DestinationStatus, error) {
-	var d DestinationStatus
+// decodeDest reads the attributes of an answer that carries a destination into
+// d, which must be zero. Kernels before 3.18 do not tell its address family,
+// which is then that of the service.
+func decodeDest(b []byte, d *DestinationStatus, family Family, dt detail) error {
 	b, err := nested(b, attrDest)
 	if err != nil {
-		return d, err
+		return err
 	}
 	var (
 		af      = kernelFamily(family)
-		addr    value
+		addr    []byte
 		port    uint16
 		stats64 bool
 	)
-	for typ, v := range attrs(b, &err) {
-		switch typ {
+	a := attrs{rest: b}
+	for a.next() {
+		switch a.typ {
 		case attrDestAddr:
-			addr = v
+			addr = a.b
 		case attrDestPort:
-			port = v.be16()
+			port = a.be16()
 		case attrDestAF:
-			af = v.u16()
+			af = a.u16()
 		case attrDestForward:
-			d.Forward = decodeForward(v)
+			d.Forward = a.forward()
 		case attrDestWeight:
-			d.Weight = int(int32(v.u32()))
+			d.Weight = int(int32(a.u32()))
 		case attrDestUpper:
-			d.Upper = v.u32()
+			d.Upper = a.u32()
 		case attrDestLower:
-			d.Lower = v.u32()
+			d.Lower = a.u32()
 		case attrDestActive:
-			d.Active = int(v.u32())
+			d.Active = int(a.u32())
 		case attrDestInactive:
-			d.Inactive = int(v.u32())
+			d.Inactive = int(a.u32())
 		case attrDestPersistent:
-			d.Persistent = int(v.u32())
+			d.Persistent = int(a.u32())
 		case attrDestTunType:
-			d.Tunnel.Type = TunnelType(v.u8())
+			d.Tunnel.Type = TunnelType(a.u8())
 		case attrDestTunPort:
-			d.Tunnel.Port = v.be16()
+			d.Tunnel.Port = a.be16()
 		case attrDestTunFlags:
-			d.Tunnel.Flags = TunnelFlags(v.u16())
+			d.Tunnel.Flags = TunnelFlags(a.u16())
 		case attrDestStats, attrDestStats64:
-			stats64 = decodeStatsOnce(&d.Stats, v, typ == attrDestStats64, stats64, dt)
+			stats64 = a.stats(&d.Stats, a.typ == attrDestStats64, stats64, dt)
 		}
 	}
-	if err != nil {
-		return d, err
+	if a.err != nil {
+		return a.err
 	}
-	if addr.b == nil {
-		return d, errNoAttribute
-	}
-	d.Addr = netip.AddrPortFrom(addr.addr(af), port)
-	return d, err
+	ip, err := decodeAddr(addr, af)
+	d.Addr = netip.AddrPortFrom(ip, port)
+	return err
 }
 
-func decodeForward(v value) Forward {
-	n := v.u32() & 7 // IP_VS_CONN_F_FWD_MASK
+func (a *attrs) forward() Forward {
+	n := a.u32() & 7 // IP_VS_CONN_F_FWD_MASK
 	for f, k := range forwards {
 		if k == n {
 			return Forward(f)
 		}
 	}
-	*v.err = fmt.Errorf("unknown forwarding method %d", n)
+	a.err = fmt.Errorf("unknown forwarding method %d", n)
 	return 0
 }
 
-// decodeStatsOnce prefers the 64-bit statistics wherever they stand.
-func decodeStatsOnce(s *Stats, v value, is64, have64 bool, d detail) bool {
+// stats reads statistics, where they are wanted, and prefers those of 64 bits
+// wherever they stand.
+func (a *attrs) stats(s *Stats, is64, have64 bool, d detail) bool {
 	if d == withStats && (is64 || !have64) {
-		decodeStats(s, v, is64)
+		if err := decodeStats(a.b, s, is64); err != nil {
+			a.err = err
+		}
 	}
 	return have64 || is64
 }
 
 // decodeStats reads statistics: all numbers have 64 bits, or (before 4.1) only
 // those that count bytes.
-func decodeStats(s *Stats, list value, is64 bool) {
+func decodeStats(b []byte, s *Stats, is64 bool) error {
 	fields := [...]*uint64{
 		1: &s.Connections, &s.InPackets, &s.OutPackets, &s.InBytes, &s.OutBytes,
 		&s.ConnectionRate, &s.InPacketRate, &s.OutPacketRate, &s.InByteRate, &s.OutByteRate,
 	}
-	for typ, v := range attrs(list.b, list.err) {
+	a := attrs{rest: b}
+	for a.next() {
 		switch {
-		case typ == 0 || int(typ) >= len(fields):
-		case is64 || typ == 4 || typ == 5:
-			*fields[typ] = v.u64()
+		case a.typ == 0 || int(a.typ) >= len(fields):
+		case is64 || a.typ == 4 || a.typ == 5:
+			*fields[a.typ] = a.u64()
 		default:
-			*fields[typ] = uint64(v.u32())
+			*fields[a.typ] = uint64(a.u32())
 		}
 	}
+	return a.err
 }
 
 // decodeTimeouts reads the answer to cmdGetConfig.
 func decodeTimeouts(b []byte) (t Timeouts, err error) {
-	for typ, v := range attrs(b, &err) {
-		switch typ {
+	a := attrs{rest: b}
+	for a.next() {
+		switch a.typ {
 		case attrTimeoutTCP:
-			t.TCP = time.Duration(v.u32()) * time.Second
+			t.TCP = time.Duration(a.u32()) * time.Second
 		case attrTimeoutTCPFin:
-			t.TCPFin = time.Duration(v.u32()) * time.Second
+			t.TCPFin = time.Duration(a.u32()) * time.Second
 		case attrTimeoutUDP:
-			t.UDP = time.Duration(v.u32()) * time.Second
+			t.UDP = time.Duration(a.u32()) * time.Second
 		}
 	}
-	return t, err
+	return t, a.err
 }
 
 // decodeInfo reads the answer to cmdGetInfo.
 func decodeInfo(b []byte) (i Info, err error) {
-	for typ, v := range attrs(b, &err) {
-		switch typ {
+	a := attrs{rest: b}
+	for a.next() {
+		switch a.typ {
 		case attrInfoVersion:
-			n := v.u32()
+			n := a.u32()
 			i.Version = Version{Major: uint8(n >> 16), Minor: uint8(n >> 8), Patch: uint8(n)}
 		case attrInfoConnTabSize:
-			i.ConnectionTableSize = int(v.u32())
+			i.ConnectionTableSize = int(a.u32())
 		}
 	}
-	return i, err
+	return i, a.err
 }

@@ -73,7 +73,8 @@ func roundTrip(t *testing.T, s Service) Service {
 	}
 	b, err := m.attributes()
 	must(t, err)
-	got, err := decodeService(b, withStats)
+	var got ServiceStatus
+	err = decodeService(b, &got, withStats)
 	must(t, err)
 	for _, d := range s.Destinations {
 		e.b = e.b[:0]
@@ -84,8 +85,8 @@ func roundTrip(t *testing.T, s Service) Service {
 		must(t, err)
 		b, err := m.attributes()
 		must(t, err)
-		ds, err := decodeDest(b, s.ID.AddressFamily(), withStats)
-		must(t, err)
+		var ds DestinationStatus
+		must(t, decodeDest(b, &ds, s.ID.AddressFamily(), withStats))
 		got.Service.Destinations = append(got.Service.Destinations, ds.Destination)
 	}
 	return got.Service
@@ -145,8 +146,8 @@ func TestDecodeServiceOfOtherPrograms(t *testing.T) {
 		"a timeout of 136 years":                               {base(3, 1<<32-1, 0xffffffff), 0, Persistence{Timeout: (1<<32 - 1) * time.Second}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, err := decodeService(c.in, withStats)
-			must(t, err)
+			var s ServiceStatus
+			must(t, decodeService(c.in, &s, withStats))
 			if s.ID != (ServiceID{FWMark: 7}) || s.Scheduler != "outsider" || s.Flags != c.flags || s.Persistence != c.want {
 				t.Errorf("got %+v", s)
 			}
@@ -173,13 +174,13 @@ func TestStatsOf64BitsWinInEitherOrder(t *testing.T) {
 		e.endNest(mark)
 	}
 	dest := func(types ...uint16) Stats {
-		d, err := decodeDest(answer(attrDest, func(e *encoder) {
+		var d DestinationStatus
+		must(t, decodeDest(answer(attrDest, func(e *encoder) {
 			e.addr(attrDestAddr, netip.MustParseAddr("10.0.0.1"))
 			for _, typ := range types {
 				stats(e, typ)
 			}
-		}), IPv4, withStats)
-		must(t, err)
+		}), &d, IPv4, withStats))
 		return d.Stats
 	}
 	const b = 1 << 40
@@ -206,7 +207,8 @@ func TestDecodeRefusesWhatItCannotTell(t *testing.T) {
 		"a short address":           answer(attrService, func(e *encoder) { e.u16(attrSvcAF, afINET6); e.addr(attrSvcAddr, v4) }),
 		"a long scheduler":          answer(attrService, func(e *encoder) { e.str(attrSvcSched, strings.Repeat("x", 16)) }),
 	} {
-		if s, err := decodeService(in, withStats); err == nil {
+		var s ServiceStatus
+		if err := decodeService(in, &s, withStats); err == nil {
 			t.Errorf("%s: decoded %+v", name, s)
 		}
 	}
@@ -216,7 +218,8 @@ func TestDecodeRefusesWhatItCannotTell(t *testing.T) {
 		"a forwarding of 5":    answer(attrDest, func(e *encoder) { e.addr(attrDestAddr, v4); e.u32(attrDestForward, 5) }),
 		"a weight of one byte": answer(attrDest, func(e *encoder) { e.addr(attrDestAddr, v4); e.u8(attrDestWeight, 5) }),
 	} {
-		if d, err := decodeDest(in, IPv4, withStats); err == nil {
+		var d DestinationStatus
+		if err := decodeDest(in, &d, IPv4, withStats); err == nil {
 			t.Errorf("%s: decoded %+v", name, d)
 		}
 	}
@@ -235,7 +238,7 @@ func TestEveryCutIsAnError(t *testing.T) {
 	}
 	attributes := e.b[netlinkHeaderSize+genericHeaderSize:]
 	for n := range len(attributes) {
-		if _, err := decodeService(attributes[:n], withStats); err == nil {
+		if err := decodeService(attributes[:n], new(ServiceStatus), withStats); err == nil {
 			t.Errorf("%d of %d bytes of attributes: no error", n, len(attributes))
 		}
 	}
@@ -257,6 +260,23 @@ func TestErrorNumbers(t *testing.T) {
 		if got, err := c.m.errno(); got != c.want || (err != nil) != c.bad {
 			t.Errorf("%+v: %d, %v", c.m, got, err)
 		}
+	}
+}
+
+func TestDecodeDoesNotAllocate(t *testing.T) {
+	b := answer(attrDest, func(e *encoder) {
+		e.addr(attrDestAddr, netip.MustParseAddr("10.0.0.1"))
+		e.u32(attrDestWeight, 1)
+		e.endNest(e.nest(attrDestStats64))
+	})
+	n := testing.AllocsPerRun(100, func() {
+		var d DestinationStatus
+		if err := decodeDest(b, &d, IPv4, withStats); err != nil {
+			t.Error(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -310,12 +330,14 @@ func FuzzDecode(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			if s, err := decodeService(b, withStats); err == nil {
+			var s ServiceStatus
+			if err := decodeService(b, &s, withStats); err == nil {
 				if id := s.ID; id.FWMark == 0 && !id.Addr.IsValid() {
 					t.Errorf("a service without a name: %+v", s)
 				}
 			}
-			if d, err := decodeDest(b, IPv4, withStats); err == nil && !d.Addr.IsValid() {
+			var d DestinationStatus
+			if err := decodeDest(b, &d, IPv4, withStats); err == nil && !d.Addr.IsValid() {
 				t.Errorf("a destination without an address: %+v", d)
 			}
 			_, _ = decodeDaemon(b)
