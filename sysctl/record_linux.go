@@ -46,9 +46,13 @@ func (f *recordFile) save(r record) error {
 	if f.path == "" {
 		return nil
 	}
+	// The name is always the same: a killed program leaves one file at most.
+	temp := f.path + ".new"
 	if len(r.Changes) == 0 {
-		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return f.fail("write record", err)
+		for _, path := range []string{temp, f.path} {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return f.fail("write record", err)
+			}
 		}
 		return nil
 	}
@@ -56,8 +60,6 @@ func (f *recordFile) save(r record) error {
 	if err != nil {
 		return f.fail("write record", err)
 	}
-	// The name is always the same: a killed program leaves one file at most.
-	temp := f.path + ".new"
 	if err := os.MkdirAll(filepath.Dir(f.path), 0o755); err != nil {
 		return f.fail("write record", err)
 	}

@@ -77,9 +77,12 @@ func (k *kernel) save() error {
 // nothing to note.
 func (k *kernel) saveNow() error {
 	k.file.dirty = false
+	temp := k.file.path + ".new" // one writer: who has the mark
 	if k.notes.empty() {
-		if err := os.Remove(k.file.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove run file: %w", err)
+		for _, path := range []string{temp, k.file.path} {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("remove run file: %w", err)
+			}
 		}
 		return nil
 	}
@@ -91,7 +94,6 @@ func (k *kernel) saveNow() error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make Config.RunDir: %w", err)
 	}
-	temp := k.file.path + ".new" // one writer: who has the mark
 	if err := os.WriteFile(temp, data, 0o600); err != nil {
 		return fmt.Errorf("write run file, see Config.RunDir: %w", err)
 	}

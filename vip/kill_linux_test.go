@@ -159,3 +159,19 @@ func TestAnotherUserCannotHoldTheMark(t *testing.T) {
 	h.apply(m, want("10.0.0.1@eth0"))
 	h.release(m)
 }
+
+// A program is killed between its note of a port and the port itself.
+func TestANotedPortThatNeverOpenedIsForgotten(t *testing.T) {
+	h := newHost(t)
+	m := h.manager(Config{})
+	if err := m.session(func(k *kernel) error {
+		k.notes.notePort(GUE{Port: 6080})
+		return k.saveNow()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	h.release(m)
+	if left, err := filepath.Glob(filepath.Join(h.dir, "*.json*")); left != nil || err != nil {
+		t.Errorf("left in the run dir: %v, %v", left, err)
+	}
+}

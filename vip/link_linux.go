@@ -165,24 +165,25 @@ func (g GUE) family() int {
 	return unix.AF_INET
 }
 
-// ports lists the GUE ports of our notes that the kernel still has. Without
-// notes it does not ask, as asking would load the module.
+// ports lists the GUE ports of our notes that the kernel has, and drops the
+// others from the notes: a program was killed before it opened or after it
+// closed them. Without notes it does not ask, as asking would load the module.
 func (k *kernel) ports() ([]GUE, error) {
 	if len(k.notes.Ports) == 0 {
 		return nil, nil
 	}
 	have, err := netlink.FouList(unix.AF_UNSPEC)
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil // no module, no ports
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, unix.ENOENT) { // no module, no ports
 		return nil, fmt.Errorf("read GUE ports: %w", err)
 	}
-	return slices.DeleteFunc(slices.Clone(k.notes.Ports), func(g GUE) bool {
+	noted := len(k.notes.Ports)
+	k.notes.Ports = slices.DeleteFunc(k.notes.Ports, func(g GUE) bool {
 		return !slices.ContainsFunc(have, func(f netlink.Fou) bool {
 			return f.Port == int(g.Port) && f.Family == g.family() && f.EncapType == netlink.FOU_ENCAP_GUE
 		})
-	}), nil
+	})
+	k.file.dirty = k.file.dirty || noted != len(k.notes.Ports)
+	return slices.Clone(k.notes.Ports), nil
 }
 
 // fou sends a command about a port. The netlink package would add protocol 0,

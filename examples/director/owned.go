@@ -48,12 +48,14 @@ func (o *ownedServices) add(services []ipvs.Service) error {
 // set makes the file hold these services; none removes it. The file is whole
 // at any moment: it is replaced, not rewritten.
 func (o *ownedServices) set(services []ipvs.Service) error {
+	temp := o.path + ".new"
 	if len(services) == 0 {
-		err := os.Remove(o.path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		for _, path := range []string{temp, o.path} {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 		}
-		return err
+		return nil
 	}
 	var text bytes.Buffer
 	if err := ipvs.Format(&text, services); err != nil {
@@ -62,10 +64,10 @@ func (o *ownedServices) set(services []ipvs.Service) error {
 	if err := os.MkdirAll(filepath.Dir(o.path), 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(o.path+".new", text.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(temp, text.Bytes(), 0o644); err != nil {
 		return err
 	}
-	return os.Rename(o.path+".new", o.path)
+	return os.Rename(temp, o.path)
 }
 
 func contains(services []ipvs.Service, id ipvs.ServiceID) bool {
