@@ -70,7 +70,8 @@ func TestKilledAtAnyMomentTheNextRunRepairs(t *testing.T) {
 		{"realserver", c.servers[0], p.realserver, c.serverArgs(0)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			args := append(tt.args, "-run", t.TempDir())
+			runDir := t.TempDir()
+			args := append(tt.args, "-run", runDir)
 			labtest.Run(t, tt.host, "ipvsadm", "-Ln") // loads ip_vs, whose settings appear
 			before := state(t, tt.host)
 			begun := time.Now()
@@ -97,6 +98,9 @@ func TestKilledAtAnyMomentTheNextRunRepairs(t *testing.T) {
 				stop(t, again)
 				if after := state(t, tt.host); after != before {
 					t.Fatalf("killed after %v (ending: %v), the next run's end leaves\n%s", moment, ending, differ(before, after))
+				}
+				if left, err := os.ReadDir(runDir); err != nil || len(left) != 0 {
+					t.Fatalf("killed after %v (ending: %v), the next run's end leaves %v, %v", moment, ending, left, err)
 				}
 			}
 		})
