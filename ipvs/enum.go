@@ -46,6 +46,15 @@ const (
 // Scheduler is the name of a scheduler, as the kernel's module ip_vs_NAME has
 // it: any name is taken, so that one from outside the kernel tree works too.
 // The zero value is WLC.
+//
+// The kernel loads the module of a scheduler by itself. For lblc and lblcr do
+// it beforehand (modprobe ip_vs_lblc ip_vs_lblcr at boot), if network
+// namespaces come and go on the machine, as those of containers do: while such a
+// module is loaded on demand the kernel holds the lock that the end of a namespace
+// waits for, and the module waits for that end. The table, and with it all
+// changes of the machine's network, then stands still until a reboot. Seen
+// on 6.1; the others register nothing that could wait (ip_vs_lblc.c,
+// register_pernet_subsys).
 type Scheduler string
 
 const (
@@ -55,8 +64,8 @@ const (
 	WLC   Scheduler = "wlc"   // weighted least connections
 	FO    Scheduler = "fo"    // failover: the available server of the highest weight
 	OVF   Scheduler = "ovf"   // overflow: the next server when connections pass the weight
-	LBLC  Scheduler = "lblc"  // locality-based least connections
-	LBLCR Scheduler = "lblcr" // the same with replication
+	LBLC  Scheduler = "lblc"  // locality-based least connections; load its module beforehand
+	LBLCR Scheduler = "lblcr" // the same with replication; load its module beforehand
 	DH    Scheduler = "dh"    // destination hash
 	SH    Scheduler = "sh"    // source hash
 	MH    Scheduler = "mh"    // Maglev hash

@@ -59,6 +59,7 @@ func kernel(t testing.TB) (c *Client, path string) {
 	t.Helper()
 	need.Root(t)
 	need.IPVS(t)
+	need.Module(t, "ip_vs_lblc", "ip_vs_lblcr") // see type Scheduler
 	path = newNamespace(t)
 	return newClient(t, path), path
 }

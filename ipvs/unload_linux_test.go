@@ -9,11 +9,14 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lvskit/lvskit/internal/need"
 )
 
 // TestModuleReload unloads ip_vs below an open client. It comes after all tests
 // that use moby/ipvs, which would not find it again.
 func TestModuleReload(t *testing.T) {
+	need.Machine(t)
 	if flag.Lookup("test.bench").Value.String() != "" || flag.Lookup("test.count").Value.String() != "1" {
 		t.Skip("moby/ipvs looks the family up once in a process, and is still to be used")
 	}

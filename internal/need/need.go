@@ -4,7 +4,7 @@
 // test everything cannot skip in silence.
 //
 // LVSKIT_PROMISED is a comma-separated list of "root", "ipvs", "module",
-// "program", or "all".
+// "program", "machine", or "all".
 package need
 
 import (
@@ -25,6 +25,16 @@ func Program(t testing.TB, names ...string) {
 		if _, err := exec.LookPath(name); err != nil {
 			missing(t, "program", "the program "+name+" is not in PATH")
 		}
+	}
+}
+
+// Machine needs a machine that was made for tests, because the test changes
+// what belongs to all of it, such as kernel modules. Only a run that promises
+// "machine" or "all" has one.
+func Machine(t testing.TB) {
+	t.Helper()
+	if !promised(os.Getenv(Promised), "machine") {
+		t.Skip("the test is for a machine made for tests: it changes more than its own namespaces")
 	}
 }
 
