@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/lvskit/lvskit/internal/lab/labtest"
 )
 
 // killEnv makes this program the one that is killed, after so many changes.
@@ -19,7 +21,8 @@ const killEnv = "LVSKIT_SYSCTL_KILL_AFTER"
 func TestMain(m *testing.M) {
 	n, err := strconv.Atoi(os.Getenv(killEnv))
 	if err != nil {
-		os.Exit(m.Run())
+		labtest.Main(m) // in a user namespace where the tests are not root
+		return
 	}
 	if err := applyAndDie(n, os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
