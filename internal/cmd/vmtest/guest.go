@@ -33,8 +33,10 @@ type program struct {
 	n int // its files inside are named by it
 }
 
-// compile compiles the tests of all packages without cgo, so that they need
-// nothing of the machine.
+// compile compiles the tests of all packages. Those of the packages that users
+// import get the race detector (the machine has this one's C library), unless
+// they are to be measured: here they could not meet IPVS with it. The others
+// are compiled without cgo.
 func (s *session) compile(ctx context.Context) ([]program, bool) {
 	defer s.stage("compile the tests for the machine")()
 	dir, err := s.mkdir("in", "test")
@@ -48,8 +50,12 @@ func (s *session) compile(ctx context.Context) ([]program, bool) {
 			continue
 		}
 		n := len(programs)
-		cmd := goCommand(ctx, s.module.Dir, "test", "-c", "-vet=off", "-o", filepath.Join(dir, strconv.Itoa(n)), p.ImportPath)
-		cmd.Env = append(cmd.Env, "CGO_ENABLED=0", "GOOS=linux")
+		race := s.bench == "" && s.module.public(p.ImportPath)
+		cmd := goCommand(ctx, s.module.Dir, "test", "-c", "-vet=off", "-race="+strconv.FormatBool(race), "-o", filepath.Join(dir, strconv.Itoa(n)), p.ImportPath)
+		cmd.Env = append(cmd.Env, "GOOS=linux", "CGO_ENABLED=0")
+		if race {
+			cmd.Env = append(cmd.Env, "CGO_ENABLED=1")
+		}
 		if out, err := cmd.CombinedOutput(); err != nil {
 			s.fail("build: "+s.module.short(p.ImportPath), "compile the tests of "+s.module.short(p.ImportPath), string(out))
 			continue
