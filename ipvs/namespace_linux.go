@@ -1,7 +1,6 @@
 package ipvs
 
 import (
-	"fmt"
 	"os"
 	"runtime"
 
@@ -33,7 +32,7 @@ func (ns namespace) do(fn func() error) error {
 	if ns.isThread() {
 		return fn()
 	}
-	return netns.Do(fmt.Sprintf("/proc/self/fd/%d", ns.file.Fd()), fn)
+	return netns.DoFile(ns.file, fn)
 }
 
 func (ns namespace) isThread() bool {
