@@ -33,6 +33,7 @@ type Machine struct {
 	CPUs        int  // 0 is 2
 	Memory      int  // in MiB; 0 is 4096
 	KVM         bool // use /dev/kvm instead of emulating the processor
+	Parallel    bool // emulate each processor by a thread of its own; see accelerator
 	Interactive bool // the console is this program's standard input and output
 	Limits      Limits
 	QEMU        string // the program; "" is qemu-system-x86_64
@@ -128,9 +129,20 @@ func (m *Machine) share() error {
 	return nil
 }
 
+// accelerator emulates both processors by turns of one thread, unless asked for
+// more speed. With a thread each, QEMU can keep a translation of code that the
+// kernel is just patching (static keys, as of a packet socket): the processor
+// then meets a breakpoint that is no more, and the kernel dies with "Oops: int3".
+func (m Machine) accelerator() string {
+	if m.Parallel {
+		return "tcg,thread=multi"
+	}
+	return "tcg,thread=single"
+}
+
 // args are QEMU's arguments. The console is the only device besides the shares.
 func (m *Machine) args() []string {
-	accel, serial := []string{"-accel", "tcg,thread=multi", "-cpu", "max"}, "stdio"
+	accel, serial := []string{"-accel", m.accelerator(), "-cpu", "max"}, "stdio"
 	if m.KVM {
 		accel = []string{"-accel", "kvm", "-cpu", "host"}
 	}
