@@ -58,5 +58,6 @@
 // wanted; snapshot.go is what there is; plan.go (with change.go) compares them.
 // notes.go is the codec of the run file. manager.go applies, run.go and
 // watch.go put back. kernel_linux.go reads and writes the kernel by
-// addr_linux.go, link_linux.go, conf_linux.go and file_linux.go.
+// addr_linux.go, link_linux.go, conf_linux.go and file_linux.go, and
+// settle_linux.go waits until an address takes packets.
 package vip

@@ -24,6 +24,8 @@ func (k *kernel) execute(Change) error { return errSystem }
 
 func (k *kernel) deleteAddress(Address) error { return errSystem }
 
+func (k *kernel) settle([]Change) error { return errSystem }
+
 func (k *kernel) save() error { return errSystem }
 
 func takeMark(Config) (io.Closer, error) { return nil, errSystem }

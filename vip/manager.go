@@ -284,7 +284,8 @@ func carryOut(ctx context.Context, k *kernel, changes []Change) (done []Change, 
 	return done, errors.Join(errs...)
 }
 
-// verify reads back that the added addresses are there and carry the mark.
+// verify reads back that the added addresses are there, carry the mark, and
+// take packets.
 func (m *Manager) verify(k *kernel, done []Change) error {
 	if len(done) == 0 {
 		return nil
@@ -307,5 +308,5 @@ func (m *Manager) verify(k *kernel, done []Change) error {
 			errs = append(errs, opError("verify", c.Address.object(), errors.Join(err, k.deleteAddress(c.Address))))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, k.settle(done))...)
 }
