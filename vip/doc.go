@@ -33,7 +33,7 @@
 //
 // # What it is not
 //
-// No election (that is package vrrp's), no address for the machine itself, no
+// No election of who holds an address, no address for the machine itself, no
 // routes. Announcing an address to the neighbours is not in this version.
 //
 // # What it needs

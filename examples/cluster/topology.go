@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/lvskit/lvskit/internal/lab"
@@ -193,7 +194,7 @@ func (c *cluster) get(ctx context.Context, protocol string) (string, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64))
-	return string(trimNewline(body)), err
+	return strings.TrimSuffix(string(body), "\n"), err
 }
 
 // ask sends a packet, again each second as UDP clients do, until an answer
@@ -217,13 +218,6 @@ func (c *cluster) ask(ctx context.Context, target string) (string, error) {
 			return string(buf[:n]), err
 		}
 	}
-}
-
-func trimNewline(b []byte) []byte {
-	if n := len(b); n > 0 && b[n-1] == '\n' {
-		return b[:n-1]
-	}
-	return b
 }
 
 // directorArgs are the flags of examples/director for this cluster; weights

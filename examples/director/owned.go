@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/lvskit/lvskit/ipvs"
 )
@@ -18,11 +19,8 @@ type ownedServices struct{ path string }
 // policy lets Apply remove the services of the file, and no others. A file
 // that cannot be read owns nothing.
 func (o *ownedServices) policy() ipvs.Policy {
-	mine := map[ipvs.ServiceID]bool{}
-	for _, s := range o.read() {
-		mine[s.ID] = true
-	}
-	return ipvs.Policy{Owns: func(id ipvs.ServiceID) bool { return mine[id] }}
+	mine := o.read()
+	return ipvs.Policy{Owns: func(id ipvs.ServiceID) bool { return contains(mine, id) }}
 }
 
 func (o *ownedServices) read() []ipvs.Service {
@@ -36,7 +34,7 @@ func (o *ownedServices) read() []ipvs.Service {
 
 // add notes services before they are made.
 func (o *ownedServices) add(services []ipvs.Service) error {
-	all := append([]ipvs.Service(nil), services...)
+	all := slices.Clone(services)
 	for _, old := range o.read() {
 		if !contains(services, old.ID) {
 			all = append(all, old)
@@ -71,10 +69,5 @@ func (o *ownedServices) set(services []ipvs.Service) error {
 }
 
 func contains(services []ipvs.Service, id ipvs.ServiceID) bool {
-	for _, s := range services {
-		if s.ID == id {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(services, func(s ipvs.Service) bool { return s.ID == id })
 }
