@@ -21,6 +21,7 @@ var needed = []debian.Package{
 	{Name: "iproute2", Has: "ip", Why: "peer of lab and vip: another reader of links and addresses"},
 	{Name: "ipvsadm", Has: "ipvsadm", Why: "peer of ipvs: must print what we set, and the other way round"},
 	{Name: "keepalived", Has: "keepalived", Unit: "keepalived.service", Why: "peer of vrrp and health"},
+	{Name: "frr", Has: "/usr/lib/frr/vrrpd", Unit: "frr.service", Why: "peer of vrrp"},
 	{Name: "iptables", Has: "iptables-restore", Why: "backend and peer of nat"},
 	{Name: "nftables", Has: "nft", Unit: "nftables.service", Why: "peer of nat"},
 	{Name: "nginx-light", Has: "nginx", Unit: "nginx.service", Why: "real server that is not written in Go"},
