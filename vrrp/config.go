@@ -4,11 +4,15 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"time"
 )
 
 // Version is the version of VRRP; zero is VRRPv3.
 type Version uint8
+
+// String is VRRPv2 or VRRPv3.
+func (v Version) String() string { return "VRRPv" + strconv.Itoa(int(v)) }
 
 // The versions.
 const (
@@ -28,6 +32,19 @@ const (
 	// MessageOnly covers the VRRP message alone (RFC 9568, section 5.2.8).
 	MessageOnly
 )
+
+var checksumNames = [...]string{"pseudo-header", "message-only"}
+
+// String is pseudo-header or message-only.
+func (c Checksum) String() string { return name(checksumNames[:], "checksum", c) }
+
+// MarshalText is String.
+func (c Checksum) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText takes what MarshalText gives.
+func (c *Checksum) UnmarshalText(b []byte) error {
+	return named(c, checksumNames[:], "checksum", b)
+}
 
 // Config is the configuration of a Router. Interface, VRID and Addresses must be
 // set; the zero value of every other field is the standard's default.
@@ -65,7 +82,7 @@ type Config struct {
 	// Priority 255 preempts nevertheless.
 	NoPreempt bool
 	// PreemptDelay is how long a lower-priority Active router is left alone, from its
-	// first advertisement on; 0 to 1000 s.
+	// first advertisement on; 0 to 1000 s, and 0 with NoPreempt.
 	PreemptDelay time.Duration
 	// StartupDelay is how long Run only listens before it may become Active, on top of
 	// the Active_Down_Interval.
@@ -81,10 +98,11 @@ type Config struct {
 	// them by unicast, and none from others is accepted.
 	Peers []netip.Addr
 	// Source is the address to send from; zero is the first suitable address of the
-	// interface (IPv6: link-local), never a virtual one.
+	// interface (IPv6: link-local), never a virtual one. Only the owner, with Priority
+	// 255, may name one of Addresses.
 	Source netip.Addr
-	// MinHopLimit is the least TTL or hop limit of a packet that is accepted, 0 to
-	// 255; it counts with Peers only, zero being any. Multicast must have 255.
+	// MinHopLimit is the least TTL or hop limit of a packet that is accepted from
+	// Peers and SecondPath.Peers, 0 to 255; zero is any. Multicast must have 255.
 	MinHopLimit int
 	// VirtualMAC sends multicast advertisements from the virtual router's own MAC,
 	// 00-00-5E-00-01-VRID or 00-00-5E-00-02-VRID (RFC 9568, section 7.3). The Binder
@@ -98,7 +116,7 @@ type Config struct {
 	// IgnoreLink keeps the Router going when its interface has no carrier.
 	IgnoreLink bool
 	// LinkDebounce is how long the interface must be down before the Router goes to
-	// Fault; at most DownCount-1 intervals.
+	// Fault; shorter than DownCount-1 intervals.
 	LinkDebounce time.Duration
 
 	// SecondPath is another way on which the Active router is heard.
