@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lvskit/lvskit/internal/lab"
+	"github.com/lvskit/lvskit/internal/lab/labtest"
+	"github.com/lvskit/lvskit/internal/need"
+)
+
+// cells is how many cells run at a time, unless -parallel says otherwise. They
+// wait for timers nearly all the time.
+const cells = 10
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given && !emulated() {
+		_ = flag.Set("test.parallel", strconv.Itoa(cells))
+	}
+	labtest.Main(m)
+}
+
+// emulated tells whether this is the machine of internal/cmd/vmtest, which is
+// some ten times slower: fewer cells run there, with more time each.
+func emulated() bool { return os.Getenv(need.Promised) != "" }
+
+// patience is what every wait is multiplied by.
+func patience() time.Duration {
+	if emulated() {
+		return 8
+	}
+	return 1
+}
+
+// room is how much later than the protocol's bound a busy machine may be.
+func room() time.Duration { return time.Second * patience() }
+
+// await waits until ok, and not for ever.
+func await(t *testing.T, what string, within time.Duration, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within * patience()); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v it is still not so that %s", within*patience(), what)
+		}
+	}
+}
+
+// vrid is the number of the virtual router, where there is one only.
+const vrid = 51
+
+// mode is how a virtual router speaks.
+type mode struct {
+	name     string
+	version  int
+	ipv6     bool
+	unicast  bool
+	auth     string // "", "pass" or "ah"
+	virtual  bool   // lvskit and keepalived use the virtual MAC too
+	interval time.Duration
+	vips     []string
+}
+
+var (
+	v4VIP = []string{"10.51.0.100"}
+	v6VIP = []string{"fe80::51", "fd51::100"}
+)
+
+// modes are all of them; FRR speaks no unicast and no authentication.
+var modes = []mode{
+	{name: "v3 IPv4", version: 3, vips: v4VIP},
+	{name: "v3 IPv6", version: 3, ipv6: true, vips: v6VIP},
+	{name: "v3 IPv4 unicast", version: 3, unicast: true, vips: v4VIP},
+	{name: "v3 IPv6 unicast", version: 3, ipv6: true, unicast: true, vips: v6VIP},
+	{name: "v3 IPv4 virtual MAC", version: 3, virtual: true, vips: v4VIP},
+	{name: "v3 IPv6 virtual MAC", version: 3, ipv6: true, virtual: true, vips: v6VIP},
+	{name: "v2", version: 2, vips: v4VIP},
+	{name: "v2 unicast", version: 2, unicast: true, vips: v4VIP},
+	{name: "v2 PASS", version: 2, auth: "pass", vips: v4VIP},
+	{name: "v2 AH", version: 2, auth: "ah", vips: v4VIP},
+}
+
+// every is the interval of the mode: v2 knows whole seconds only.
+func (m mode) every() time.Duration {
+	switch {
+	case m.version == 2:
+		return time.Second
+	case emulated():
+		return 500 * time.Millisecond
+	}
+	return 100 * time.Millisecond
+}
+
+// skew is how much longer a router of this priority waits (RFC 9568, section
+// 6.1; RFC 3768, section 6.1).
+func (m mode) skew(priority int) time.Duration {
+	return m.every() * time.Duration(256-priority) / 256
+}
+
+// rig is a client and two routers on one switch.
+//
+//	client .9 ---+--- .1 a
+//	             +--- .2 b
+type rig struct {
+	mode    mode
+	lab     *lab.Lab
+	client  *lab.Host
+	answers *lab.Capture // at the client
+	nodes   []*node
+}
+
+// node is the machine that a router runs on.
+type node struct {
+	name    string
+	host    *lab.Host
+	link    *lab.Link
+	v4, v6  netip.Addr
+	wire    *lab.Capture
+	decoded int      // frames of it
+	sent    []advert // in order
+}
+
+func newRig(t *testing.T, m mode) *rig {
+	t.Helper()
+	r := &rig{mode: m, lab: labtest.New(t)}
+	lan := labtest.Switch(t, r.lab, "lan")
+	r.client = labtest.Host(t, r.lab, "client")
+	port := labtest.Connect(t, r.client, lan, "10.51.0.9/24", "fd51::9/64")
+	r.answers = capture(t, port, isAnswer)
+	for i, name := range []string{"a", "b"} {
+		n := &node{name: name, host: labtest.Host(t, r.lab, name)}
+		n.v4 = netip.AddrFrom4([4]byte{10, 51, 0, byte(i + 1)})
+		n.v6 = netip.MustParseAddr(fmt.Sprintf("fd51::%d", i+1))
+		n.link = labtest.Connect(t, n.host, lan, n.v4.String()+"/24", n.v6.String()+"/64")
+		n.wire = capture(t, n.link, isAdvert)
+		n.serve(t)
+		r.nodes = append(r.nodes, n)
+	}
+	return r
+}
+
+func capture(t *testing.T, l *lab.Link, filter func([]byte) bool) *lab.Capture {
+	t.Helper()
+	c, err := l.Capture(filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// serve answers every connection with the node's name.
+func (n *node) serve(t *testing.T) {
+	t.Helper()
+	ln, err := n.host.Listen("tcp", "[::]:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.host.Go(func(context.Context) error { // until the lab closes the listener
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return nil
+			}
+			_, _ = io.WriteString(conn, n.name)
+			conn.Close()
+		}
+	})
+}
+
+// own is the node's own address in the mode's family.
+func (n *node) own(m mode) netip.Addr {
+	if m.ipv6 {
+		return n.v6
+	}
+	return n.v4
+}
+
+// other is the node that n is not.
+func (r *rig) other(n *node) *node {
+	if n == r.nodes[0] {
+		return r.nodes[1]
+	}
+	return r.nodes[0]
+}
+
+// service is the virtual address that the client uses.
+func (m mode) service() string { return m.vips[len(m.vips)-1] }
+
+// ask connects to the virtual address and returns the name of who answers.
+func (r *rig) ask(t *testing.T) string {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second*patience())
+	defer cancel()
+	conn, err := r.client.Dial(ctx, "tcp", net.JoinHostPort(r.mode.service(), "80"))
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second * patience()))
+	name, _ := io.ReadAll(conn)
+	return string(name)
+}
+
+// neighbour is the MAC that the client has for the virtual address.
+func (r *rig) neighbour(t *testing.T) string {
+	t.Helper()
+	f := strings.Fields(labtest.Run(t, r.client, "ip", "neigh", "show", r.mode.service(), "dev", "eth0"))
+	if i := slices.Index(f, "lladdr"); i >= 0 && i+1 < len(f) {
+		return f[i+1]
+	}
+	return ""
+}
+
+// whoAnswers makes the client forget the address and look for it again, some
+// times, and returns the MACs of all that answered.
+func (r *rig) whoAnswers(t *testing.T) []string {
+	t.Helper()
+	seen := len(r.answers.Frames())
+	for range 3 {
+		// What is not there cannot be forgotten.
+		_, _ = r.client.Run(t.Context(), "ip", "neigh", "del", r.mode.service(), "dev", "eth0")
+		_, _ = r.client.Run(t.Context(), "ping", "-n", "-c1", "-W1", r.mode.service())
+	}
+	var macs []string
+	for _, f := range r.answers.Frames()[seen:] {
+		if a, mac := answer(f.Data); a == netip.MustParseAddr(r.mode.service()) {
+			macs = append(macs, mac.String())
+		}
+	}
+	slices.Sort(macs)
+	return slices.Compact(macs)
+}
+
+// holds tells whether a virtual address is on one of the node's interfaces.
+func (n *node) holds(t *testing.T, vips ...string) bool {
+	t.Helper()
+	have := labtest.Run(t, n.host, "ip", "-o", "address", "show")
+	return slices.ContainsFunc(vips, func(vip string) bool { return strings.Contains(have, " "+vip+"/") })
+}

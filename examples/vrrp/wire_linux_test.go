@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// advert is an advertisement on the wire, as an observer without our codec reads it.
+type advert struct {
+	at       time.Time
+	from     *node
+	vrid     uint8
+	priority uint8
+}
+
+const (
+	typeIPv4    = 0x0800
+	typeARP     = 0x0806
+	typeIPv6    = 0x86dd
+	protoAH     = 51
+	protoVRRP   = 112
+	protoICMPv6 = 58
+)
+
+// payload is what an IP packet carries.
+func payload(frame []byte) (proto byte, data []byte) {
+	if len(frame) < 14+20 {
+		return 0, nil
+	}
+	ip := frame[14:]
+	switch kind := binary.BigEndian.Uint16(frame[12:]); {
+	case kind == typeIPv4:
+		return ip[9], ip[min(int(ip[0]&15)*4, len(ip)):]
+	case kind == typeIPv6 && len(ip) >= 40:
+		return ip[6], ip[40:]
+	}
+	return 0, nil
+}
+
+// message is the VRRP message in a frame, also inside an authentication header.
+func message(frame []byte) []byte {
+	proto, data := payload(frame)
+	if proto == protoAH && len(data) > 24 && data[0] == protoVRRP {
+		return data[24:]
+	}
+	if proto != protoVRRP || len(data) < 8 {
+		return nil
+	}
+	return data
+}
+
+func isAdvert(frame []byte) bool { return message(frame) != nil }
+
+// answer is which address a frame says to be at which MAC, if it is an ARP reply
+// or neighbour advertisement that somebody has asked for.
+func answer(frame []byte) (addr netip.Addr, mac net.HardwareAddr) {
+	if len(frame) >= 42 && binary.BigEndian.Uint16(frame[12:]) == typeARP {
+		arp := frame[14:]
+		sender, target := netip.AddrFrom4([4]byte(arp[14:18])), netip.AddrFrom4([4]byte(arp[24:28]))
+		if binary.BigEndian.Uint16(arp[6:]) != 2 || sender == target {
+			return netip.Addr{}, nil
+		}
+		return sender, slices.Clone(arp[8:14])
+	}
+	proto, icmp := payload(frame)
+	const solicited = 0x40
+	if proto != protoICMPv6 || len(icmp) < 32 || icmp[0] != 136 || icmp[4]&solicited == 0 || icmp[24] != 2 {
+		return netip.Addr{}, nil
+	}
+	return netip.AddrFrom16([16]byte(icmp[8:24])), slices.Clone(icmp[26:32])
+}
+
+func isAnswer(frame []byte) bool {
+	a, _ := answer(frame)
+	return a.IsValid()
+}
+
+// update takes in what the node has sent since the last call.
+func (n *node) update() {
+	frames := n.wire.Frames()
+	for _, f := range frames[n.decoded:] {
+		if msg := message(f.Data); f.FromHost && msg != nil {
+			n.sent = append(n.sent, advert{at: f.Time, from: n, vrid: msg[1], priority: msg[2]})
+		}
+	}
+	n.decoded = len(frames)
+}
+
+// adverts are those of all nodes for a virtual router from a moment on, in order
+// of time.
+func (r *rig) adverts(id uint8, since time.Time) (all []advert) {
+	for _, n := range r.nodes {
+		n.update()
+		for _, a := range n.sent {
+			if a.vrid == id && !a.at.Before(since) {
+				all = append(all, a)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(x, y advert) int { return x.at.Compare(y.at) })
+	return all
+}
+
+// inRow is how many advertisements make a sole master: another one would have
+// sent two meanwhile.
+const inRow = 3
+
+// sole waits until n alone advertises, from a moment on.
+func (r *rig) sole(t *testing.T, n *node, id uint8, since time.Time) {
+	t.Helper()
+	await(t, n.name+" alone is master", 10*r.mode.every()+10*time.Second, func() bool {
+		return r.isSole(n, id, since)
+	})
+}
+
+func (r *rig) isSole(n *node, id uint8, since time.Time) bool {
+	all := r.adverts(id, since)
+	if len(all) < inRow {
+		return false
+	}
+	for _, a := range all[len(all)-inRow:] {
+		if a.from != n || a.priority == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// gap is the time between the last advertisement of the old master and the first
+// of the new one, since a moment; and the priority of that last one.
+func (r *rig) gap(t *testing.T, old, next *node, since time.Time) (time.Duration, uint8) {
+	t.Helper()
+	all := r.adverts(vrid, time.Time{})
+	first := slices.IndexFunc(all, func(a advert) bool { return a.from == next && a.at.After(since) })
+	if first < 0 {
+		t.Fatalf("%s has sent nothing", next.name)
+	}
+	for i := first - 1; i >= 0; i-- {
+		if all[i].from == old {
+			return all[first].at.Sub(all[i].at), all[i].priority
+		}
+	}
+	t.Fatalf("%s has sent nothing before", old.name)
+	return 0, 0
+}
