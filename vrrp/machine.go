@@ -106,7 +106,7 @@ func (m *machine) active() (addr netip.Addr, priority uint8, interval time.Durat
 		return m.source, m.priority, m.cfg.Interval
 	case Backup:
 		p := m.wait.heard
-		if !p.Addr.IsValid() {
+		if m.wait.expired || !p.Addr.IsValid() {
 			p = m.wait.lower.Peer
 		}
 		return p.Addr, p.Priority, p.Interval
