@@ -31,7 +31,7 @@ type ahState struct {
 	// seq is the highest number sent or seen: keepalived has one counter for all
 	// senders of a virtual router, and accepts only what is above it.
 	seq  uint32
-	seen replay
+	seen replayTable
 }
 
 func (s *ahState) config(cfg *Config) {

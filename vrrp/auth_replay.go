@@ -2,10 +2,10 @@ package vrrp
 
 import "net/netip"
 
-// replay has the last accepted sequence number of each source. Only what is
+// replayTable has the last accepted sequence number of each source. Only what is
 // authentic gets in, so that a forger cannot fill it; if it is full, the source
 // that was heard longest ago is forgotten.
-type replay struct {
+type replayTable struct {
 	marks []replayMark
 	clock uint64
 }
@@ -20,7 +20,7 @@ type replayMark struct {
 const replaySources = 16
 
 // room makes room for all peers, and keeps what is known.
-func (r *replay) room(cfg *Config) {
+func (r *replayTable) room(cfg *Config) {
 	n := max(replaySources, len(cfg.Peers)+len(cfg.SecondPath.Peers))
 	if n > cap(r.marks) {
 		r.marks = append(make([]replayMark, 0, n), r.marks...)
@@ -29,7 +29,7 @@ func (r *replay) room(cfg *Config) {
 
 // mark is where the last sequence number of src is, and whether it has one. A new
 // one must be set at once.
-func (r *replay) mark(src netip.Addr) (seq *uint64, known bool) {
+func (r *replayTable) mark(src netip.Addr) (seq *uint64, known bool) {
 	r.clock++
 	oldest := 0
 	for i := range r.marks {

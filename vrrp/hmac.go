@@ -38,7 +38,7 @@ type hmacState struct {
 	window int32 // seconds
 	keys   []hmacKey
 	seq    uint64 // last sent
-	seen   replay
+	seen   replayTable
 	sum    [sha256.Size]byte
 	pseudo [pseudoLen]byte
 }
