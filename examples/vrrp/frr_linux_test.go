@@ -36,7 +36,7 @@ func newFRR(t *testing.T, r *rig, n *node, o options) *frr {
 			t.Fatal(err)
 		}
 	}
-	run(t, n, "starting:", frrDir+"zebra", p.args("zebra", zebra)...)
+	launch(t, n, "starting:", frrDir+"zebra", p.args("zebra", zebra)...)
 	await(t, "zebra listens", 10*time.Second, func() bool {
 		_, err := os.Stat(filepath.Join(p.dir, "zserv"))
 		return err == nil
@@ -44,14 +44,11 @@ func newFRR(t *testing.T, r *rig, n *node, o options) *frr {
 	return p
 }
 
-// needFRR needs FRR and the machine's own root: FRR changes to its own user, and
-// a user namespace has one user only.
+// needFRR needs FRR, which changes to a user of its own.
 func needFRR(t *testing.T) {
 	t.Helper()
 	need.Program(t, frrDir+"vrrpd", frrDir+"zebra", "vtysh")
-	if m, err := os.ReadFile("/proc/self/uid_map"); err != nil || !strings.Contains(string(m), "4294967295") {
-		t.Skip("FRR runs as a user of its own, which a user namespace does not have")
-	}
+	needUsers(t)
 }
 
 // operator makes the device that FRR's documentation asks for.
@@ -64,7 +61,7 @@ func (p *frr) operator(t *testing.T) {
 	labtest.Run(t, h, "ip", "link", "set", "vrrp4", "address", mac, "addrgenmode", "none")
 	if p.rig.mode.ipv6 {
 		// What it advertises from; of the virtual MAC it would be the same on all routers.
-		labtest.Run(t, h, "ip", "address", "add", fmt.Sprintf("fe80::f%s/64", p.node.name), "dev", "vrrp4")
+		labtest.Run(t, h, "ip", "address", "add", fmt.Sprintf("fe80::ff:0:0:%s/64", p.node.name), "dev", "vrrp4")
 	}
 	for _, vip := range p.opts.vips {
 		bits := "/32"
@@ -84,7 +81,7 @@ func (p *frr) args(daemon, file string) []string {
 }
 
 func (p *frr) config() string {
-	m := p.rig.mode
+	m, vrid := p.rig.mode, p.rig.vrid
 	var b strings.Builder
 	fmt.Fprintf(&b, "log stdout debugging\ninterface eth0\n vrrp %d version %d\n", vrid, m.version)
 	fmt.Fprintf(&b, " vrrp %d priority %d\n vrrp %d advertisement-interval %d\n", vrid, p.opts.priority, vrid, m.every().Milliseconds())
@@ -104,7 +101,7 @@ func (p *frr) config() string {
 func (p *frr) start(t *testing.T) {
 	t.Helper()
 	file := p.write(t, "vrrpd.conf", p.config())
-	p.process = run(t, p.node, "Initialize -> ", frrDir+"vrrpd", p.args("vrrpd", file)...)
+	p.process = launch(t, p.node, "Initialize -> ", frrDir+"vrrpd", p.args("vrrpd", file)...)
 }
 
 func (p *frr) signal(t *testing.T, sig syscall.Signal) {
@@ -119,8 +116,8 @@ func (p *frr) ended(t *testing.T) { t.Helper(); waitEnd(t, p.process) }
 func (p *frr) prioritize(t *testing.T, priority int) {
 	t.Helper()
 	labtest.Run(t, p.node.host, "vtysh", "--vty_socket", p.dir, "--config_dir", p.dir, "-c", "configure terminal",
-		"-c", "interface eth0", "-c", fmt.Sprintf("vrrp %d priority %d", vrid, priority))
+		"-c", "interface eth0", "-c", fmt.Sprintf("vrrp %d priority %d", p.rig.vrid, priority))
 }
 
 // mac is always the virtual one.
-func (p *frr) mac() net.HardwareAddr { return virtualMAC(p.rig.mode, vrid) }
+func (p *frr) mac() net.HardwareAddr { return virtualMAC(p.rig.mode, p.rig.vrid) }

@@ -29,7 +29,7 @@ func (p *keepalived) config() string {
 	m := p.rig.mode
 	var b strings.Builder
 	fmt.Fprintf(&b, "global_defs {\n\trouter_id %s\n\tscript_user root\n}\n", p.node.name)
-	fmt.Fprintf(&b, "vrrp_instance VI {\n\tstate BACKUP\n\tinterface eth0\n\tvirtual_router_id %d\n\tpriority %d\n", vrid, p.opts.priority)
+	fmt.Fprintf(&b, "vrrp_instance VI {\n\tstate BACKUP\n\tinterface eth0\n\tvirtual_router_id %d\n\tpriority %d\n", p.rig.vrid, p.opts.priority)
 	fmt.Fprintf(&b, "\tversion %d\n\tadvert_int %v\n", m.version, m.every().Seconds())
 	if p.opts.nopreempt {
 		b.WriteString("\tnopreempt\n")
@@ -58,7 +58,7 @@ func (p *keepalived) config() string {
 func (p *keepalived) start(t *testing.T) {
 	t.Helper()
 	file := p.write(t, "keepalived.conf", p.config())
-	p.process = run(t, p.node, "Entering BACKUP STATE", "keepalived", "-n", "-l", "-D", "-P", "-R", "-f", file,
+	p.process = launch(t, p.node, "Entering BACKUP STATE", "keepalived", "-n", "-l", "-D", "-P", "-R", "-f", file,
 		"-p", filepath.Join(p.dir, "parent.pid"), "-r", p.pidFile())
 }
 

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lvskit/lvskit/internal/bin"
 	"github.com/lvskit/lvskit/internal/lab"
 )
 
@@ -37,6 +36,7 @@ type peer interface {
 type options struct {
 	priority  int
 	nopreempt bool
+	mark      int      // of lvskit, if not its own
 	vips      []string // instead of the mode's
 }
 
@@ -66,7 +66,7 @@ func (c *common) at() *node { return c.node }
 
 func (c *common) mac() net.HardwareAddr {
 	if c.rig.mode.virtual {
-		return virtualMAC(c.rig.mode, vrid)
+		return virtualMAC(c.rig.mode, c.rig.vrid)
 	}
 	return c.node.link.MAC()
 }
@@ -99,8 +99,8 @@ func (c *common) write(t *testing.T, name, text string) string {
 	return file
 }
 
-// run starts a program and waits until it has written text.
-func run(t *testing.T, n *node, text, name string, args ...string) *lab.Process {
+// launch starts a program and waits until it has written text.
+func launch(t *testing.T, n *node, text, name string, args ...string) *lab.Process {
 	t.Helper()
 	p, err := n.host.Start(name, args...)
 	if err != nil {
@@ -139,13 +139,13 @@ type lvskit struct {
 }
 
 func newLvskit(t *testing.T, r *rig, n *node, o options) *lvskit {
-	return &lvskit{common: newCommon(t, r, n, o), program: bin.Path(t, "vrrp")}
+	return &lvskit{common: newCommon(t, r, n, o), program: r.program}
 }
 
 func (p *lvskit) args(t *testing.T) []string {
 	m := p.rig.mode
 	args := []string{
-		"-interface", "eth0", "-vrid", strconv.Itoa(vrid), "-version", strconv.Itoa(m.version), "-interval", m.every().String(),
+		"-interface", "eth0", "-vrid", strconv.Itoa(int(p.rig.vrid)), "-version", strconv.Itoa(m.version), "-interval", m.every().String(),
 		"-priority-file", p.write(t, "priority", strconv.Itoa(p.opts.priority)), "-run", p.dir,
 	}
 	for _, vip := range p.opts.vips {
@@ -166,12 +166,15 @@ func (p *lvskit) args(t *testing.T) []string {
 	if p.opts.nopreempt {
 		args = append(args, "-nopreempt")
 	}
+	if p.opts.mark != 0 {
+		args = append(args, "-mark", strconv.Itoa(p.opts.mark))
+	}
 	return append(args, p.extra...)
 }
 
 func (p *lvskit) start(t *testing.T) {
 	t.Helper()
-	p.process = run(t, p.node, "initialize -> ", p.program, p.args(t)...)
+	p.process = launch(t, p.node, "initialize -> ", p.program, p.args(t)...)
 }
 
 func (p *lvskit) signal(t *testing.T, sig syscall.Signal) {

@@ -21,7 +21,7 @@ import (
 
 // cells is how many cells run at a time, unless -parallel says otherwise. They
 // wait for timers nearly all the time.
-const cells = 10
+const cells = 20
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -58,9 +58,6 @@ func await(t *testing.T, what string, within time.Duration, ok func() bool) {
 	}
 }
 
-// vrid is the number of the virtual router, where there is one only.
-const vrid = 51
-
 // mode is how a virtual router speaks.
 type mode struct {
 	name     string
@@ -78,18 +75,18 @@ var (
 	v6VIP = []string{"fe80::51", "fd51::100"}
 )
 
-// modes are all of them; FRR speaks no unicast and no authentication.
+// modes are all of them, the slow ones first; FRR speaks no unicast and no authentication.
 var modes = []mode{
+	{name: "v2", version: 2, vips: v4VIP},
+	{name: "v2 unicast", version: 2, unicast: true, vips: v4VIP},
+	{name: "v2 PASS", version: 2, auth: "pass", vips: v4VIP},
+	{name: "v2 AH", version: 2, auth: "ah", vips: v4VIP},
 	{name: "v3 IPv4", version: 3, vips: v4VIP},
 	{name: "v3 IPv6", version: 3, ipv6: true, vips: v6VIP},
 	{name: "v3 IPv4 unicast", version: 3, unicast: true, vips: v4VIP},
 	{name: "v3 IPv6 unicast", version: 3, ipv6: true, unicast: true, vips: v6VIP},
 	{name: "v3 IPv4 virtual MAC", version: 3, virtual: true, vips: v4VIP},
 	{name: "v3 IPv6 virtual MAC", version: 3, ipv6: true, virtual: true, vips: v6VIP},
-	{name: "v2", version: 2, vips: v4VIP},
-	{name: "v2 unicast", version: 2, unicast: true, vips: v4VIP},
-	{name: "v2 PASS", version: 2, auth: "pass", vips: v4VIP},
-	{name: "v2 AH", version: 2, auth: "ah", vips: v4VIP},
 }
 
 // every is the interval of the mode: v2 knows whole seconds only.
@@ -115,6 +112,8 @@ func (m mode) skew(priority int) time.Duration {
 //	             +--- .2 b
 type rig struct {
 	mode    mode
+	vrid    uint8
+	program string // compiled
 	lab     *lab.Lab
 	client  *lab.Host
 	answers *lab.Capture // at the client
@@ -132,9 +131,9 @@ type node struct {
 	sent    []advert // in order
 }
 
-func newRig(t *testing.T, m mode) *rig {
+func newRig(t *testing.T, program string, m mode) *rig {
 	t.Helper()
-	r := &rig{mode: m, lab: labtest.New(t)}
+	r := &rig{mode: m, vrid: 51, program: program, lab: labtest.New(t)}
 	lan := labtest.Switch(t, r.lab, "lan")
 	r.client = labtest.Host(t, r.lab, "client")
 	port := labtest.Connect(t, r.client, lan, "10.51.0.9/24", "fd51::9/64")
@@ -247,4 +246,10 @@ func (n *node) holds(t *testing.T, vips ...string) bool {
 	t.Helper()
 	have := labtest.Run(t, n.host, "ip", "-o", "address", "show")
 	return slices.ContainsFunc(vips, func(vip string) bool { return strings.Contains(have, " "+vip+"/") })
+}
+
+// links are the node's interfaces and addresses.
+func (n *node) links(t *testing.T) string {
+	t.Helper()
+	return labtest.Run(t, n.host, "ip", "-o", "link", "show") + labtest.Run(t, n.host, "ip", "-o", "address", "show")
 }

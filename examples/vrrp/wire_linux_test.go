@@ -13,6 +13,7 @@ import (
 type advert struct {
 	at       time.Time
 	from     *node
+	source   netip.Addr
 	vrid     uint8
 	priority uint8
 }
@@ -79,24 +80,33 @@ func isAnswer(frame []byte) bool {
 	return a.IsValid()
 }
 
+// source is where an IP packet comes from.
+func source(frame []byte) netip.Addr {
+	ip := frame[14:]
+	if binary.BigEndian.Uint16(frame[12:]) == typeIPv4 {
+		return netip.AddrFrom4([4]byte(ip[12:16]))
+	}
+	return netip.AddrFrom16([16]byte(ip[8:24]))
+}
+
 // update takes in what the node has sent since the last call.
 func (n *node) update() {
 	frames := n.wire.Frames()
 	for _, f := range frames[n.decoded:] {
 		if msg := message(f.Data); f.FromHost && msg != nil {
-			n.sent = append(n.sent, advert{at: f.Time, from: n, vrid: msg[1], priority: msg[2]})
+			n.sent = append(n.sent, advert{at: f.Time, from: n, source: source(f.Data), vrid: msg[1], priority: msg[2]})
 		}
 	}
 	n.decoded = len(frames)
 }
 
-// adverts are those of all nodes for a virtual router from a moment on, in order
-// of time.
-func (r *rig) adverts(id uint8, since time.Time) (all []advert) {
+// adverts are those of all nodes for the virtual router from a moment on, in
+// order of time.
+func (r *rig) adverts(since time.Time) (all []advert) {
 	for _, n := range r.nodes {
 		n.update()
 		for _, a := range n.sent {
-			if a.vrid == id && !a.at.Before(since) {
+			if a.vrid == r.vrid && !a.at.Before(since) {
 				all = append(all, a)
 			}
 		}
@@ -110,15 +120,15 @@ func (r *rig) adverts(id uint8, since time.Time) (all []advert) {
 const inRow = 3
 
 // sole waits until n alone advertises, from a moment on.
-func (r *rig) sole(t *testing.T, n *node, id uint8, since time.Time) {
+func (r *rig) sole(t *testing.T, n *node, since time.Time) {
 	t.Helper()
 	await(t, n.name+" alone is master", 10*r.mode.every()+10*time.Second, func() bool {
-		return r.isSole(n, id, since)
+		return r.isSole(n, since)
 	})
 }
 
-func (r *rig) isSole(n *node, id uint8, since time.Time) bool {
-	all := r.adverts(id, since)
+func (r *rig) isSole(n *node, since time.Time) bool {
+	all := r.adverts(since)
 	if len(all) < inRow {
 		return false
 	}
@@ -134,7 +144,7 @@ func (r *rig) isSole(n *node, id uint8, since time.Time) bool {
 // of the new one, since a moment; and the priority of that last one.
 func (r *rig) gap(t *testing.T, old, next *node, since time.Time) (time.Duration, uint8) {
 	t.Helper()
-	all := r.adverts(vrid, time.Time{})
+	all := r.adverts(time.Time{})
 	first := slices.IndexFunc(all, func(a advert) bool { return a.from == next && a.at.After(since) })
 	if first < 0 {
 		t.Fatalf("%s has sent nothing", next.name)
@@ -146,4 +156,14 @@ func (r *rig) gap(t *testing.T, old, next *node, since time.Time) (time.Duration
 	}
 	t.Fatalf("%s has sent nothing before", old.name)
 	return 0, 0
+}
+
+// sourceOf is what a node advertises from.
+func (r *rig) sourceOf(t *testing.T, n *node) netip.Addr {
+	t.Helper()
+	n.update()
+	if len(n.sent) == 0 {
+		t.Fatalf("%s has sent nothing", n.name)
+	}
+	return n.sent[len(n.sent)-1].source
 }

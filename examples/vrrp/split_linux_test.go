@@ -1,0 +1,132 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/lvskit/lvskit/internal/bin"
+	"github.com/lvskit/lvskit/internal/lab/labtest"
+	"github.com/lvskit/lvskit/internal/need"
+)
+
+// twoModes are enough where the protocol is the same in all others.
+var twoModes = []string{"v3 IPv4", "v3 IPv6"}
+
+// TestEqualPriorities lets addresses decide, but only between two masters.
+func TestEqualPriorities(t *testing.T) {
+	t.Parallel()
+	need.Program(t, "nft")
+	program := bin.Path(t, "vrrp")
+	everyPair(t, twoModes, func(t *testing.T, m mode, a, b string) {
+		c := newRig(t, program, m).cell(t, a, options{priority: low}, b, options{priority: low})
+		begun := time.Now()
+		c.a.start(t)
+		c.settled(t, c.a, begun)
+		begun = time.Now()
+		c.b.start(t)
+		c.settled(t, c.a, begun) // a living master stays, whatever its address
+
+		begun = time.Now()
+		c.part(t)
+		c.both(t, begun)
+		winner, loser := c.a, c.b
+		if c.sourceOf(t, c.b.at()).Compare(c.sourceOf(t, c.a.at())) > 0 {
+			winner, loser = c.b, c.a
+		}
+		begun = time.Now()
+		c.heal(t)
+		c.sole(t, winner.at(), begun)
+		c.healed(t, winner, loser, begun)
+	})
+}
+
+// TestPartition cuts the protocol, not the link: two masters, of which the one
+// with the higher priority is left.
+func TestPartition(t *testing.T) {
+	t.Parallel()
+	need.Program(t, "nft")
+	program := bin.Path(t, "vrrp")
+	everyPair(t, twoModes, func(t *testing.T, m mode, a, b string) {
+		c := newCell(t, program, m, a, b)
+		begun := time.Now()
+		c.a.start(t)
+		c.b.start(t)
+		c.settled(t, c.a, begun)
+		begun = time.Now()
+		c.part(t)
+		c.both(t, begun)
+		begun = time.Now()
+		c.heal(t)
+		c.sole(t, c.a.at(), begun)
+		c.healed(t, c.a, c.b, begun)
+	})
+}
+
+// healed checks what is left of a split.
+func (c *cell) healed(t *testing.T, winner, loser peer, since time.Time) {
+	t.Helper()
+	c.settled(t, winner, since)
+	t.Logf("the client is back at %s after %v", winner.at().name, time.Since(since).Round(time.Millisecond))
+	ours, ok := loser.(*lvskit)
+	if other, too := winner.(*lvskit); ok && too && ours.says("two active")+other.says("two active") == 0 {
+		t.Errorf("neither has told that there were two Active routers:\n%s\n%s", ours.process.Output(), other.process.Output())
+	}
+}
+
+// everyPair runs fn for our pairs in some modes.
+func everyPair(t *testing.T, names []string, fn func(t *testing.T, m mode, a, b string)) {
+	t.Helper()
+	for _, pair := range pairs {
+		for _, name := range names {
+			m, ok := named(name).of(pair)
+			if !ok || thin(pair, m) {
+				continue
+			}
+			t.Run(pair[0]+" and "+pair[1]+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				fn(t, m, pair[0], pair[1])
+			})
+		}
+	}
+}
+
+// named is the mode of a name.
+func named(name string) mode {
+	for _, m := range modes {
+		if m.name == name {
+			return m
+		}
+	}
+	panic("no mode " + name)
+}
+
+// part makes the nodes deaf to VRRP, as a filter for protocol 112 does.
+func (r *rig) part(t *testing.T) {
+	t.Helper()
+	for _, n := range r.nodes {
+		labtest.Run(t, n.host, "nft", "add table inet deaf; add chain inet deaf in { type filter hook input priority 0; }; "+
+			"add rule inet deaf in meta l4proto { 51, 112 } drop")
+	}
+}
+
+// heal ends part.
+func (r *rig) heal(t *testing.T) {
+	t.Helper()
+	for _, n := range r.nodes {
+		labtest.Run(t, n.host, "nft", "delete table inet deaf")
+	}
+}
+
+// both waits until both nodes advertise.
+func (r *rig) both(t *testing.T, since time.Time) {
+	t.Helper()
+	await(t, "both are masters", 10*r.mode.every()+10*time.Second, func() bool {
+		n := map[*node]int{}
+		for _, a := range r.adverts(since) {
+			if a.priority > 0 {
+				n[a.from]++
+			}
+		}
+		return n[r.nodes[0]] >= inRow && n[r.nodes[1]] >= inRow
+	})
+}
