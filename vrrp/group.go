@@ -1,6 +1,9 @@
 package vrrp
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // A Group is a sync group: its Routers are Active together or not at all. All of
 // them must be run by one call of Run. They are Active when each of them could be
@@ -10,6 +13,7 @@ type Group struct {
 	name    string
 	members []*machine
 	out     outbox
+	running atomic.Bool // a Run has the members
 }
 
 // NewGroup makes a sync group; the name is for logs. Give it to the Configs of

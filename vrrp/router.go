@@ -1,37 +1,99 @@
 package vrrp
 
-import "context"
+import (
+	"context"
+	"log/slog"
+	"sync"
+)
 
-// A Router takes part in the election of one virtual router on one link.
-type Router struct{}
+// A Router takes part in the election of one virtual router on one link. Its
+// methods may be called by any goroutine, whether it runs or not.
+type Router struct {
+	updating sync.Mutex // one Update at a time
 
-// New makes a Router from cfg and touches nothing.
-func New(cfg Config) (*Router, error) { return nil, nil }
+	mu       sync.Mutex // guards all below
+	cfg      *Config    // valid and complete; never changed, but replaced
+	trackers map[string]*Tracker
+	running  bool
+	loop     *loop     // while it runs
+	instance *instance // while it runs
+	last     Status    // of the last Run
+	stats    Stats     // of all Runs that have ended
+}
+
+// New makes a Router from cfg and touches nothing. A Config that is not right
+// matches fs.ErrInvalid.
+func New(cfg Config) (*Router, error) {
+	name := cfg.Name
+	if name == "" {
+		name = cfg.Interface
+	}
+	cfg, err := cfg.normal()
+	if err == nil {
+		err = fits(&cfg, nil)
+	}
+	if err != nil {
+		return nil, opError("new", name, err)
+	}
+	return &Router{cfg: complete(cfg), trackers: map[string]*Tracker{}}, nil
+}
+
+// complete is what a Config needs to be used without questions.
+func complete(cfg Config) *Config {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &cfg
+}
 
 // Run takes part until ctx ends; then it resigns with priority 0 if it is Active,
-// releases the addresses, and returns.
+// releases the addresses, and returns. See the function Run, which this is for one
+// Router.
 func (r *Router) Run(ctx context.Context) error { return Run(ctx, r) }
 
-// Run runs any number of Routers on one thread, with one socket for each
-// interface and family, until ctx ends. All must be in one network namespace;
-// the members of a sync group must be run together.
-func Run(ctx context.Context, routers ...*Router) error { return nil }
+// config is the current configuration.
+func (r *Router) config() *Config {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cfg
+}
 
-// Update changes the configuration without losing the state. Interface, VRID,
-// Version, family, NetNS and Group cannot change.
-func (r *Router) Update(cfg Config) error { return nil }
+// begin marks the Router as running.
+func (r *Router) begin() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running {
+		return opError("run", r.cfg.Name, ErrRunning)
+	}
+	r.running = true
+	return nil
+}
 
-// Status is what the Router is and has seen.
-func (r *Router) Status() Status { return Status{} }
+// join makes the loop known, so that it can be told things.
+func (r *Router) join(l *loop) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.loop, r.instance = l, l.add(r, r.cfg, r.stats)
+}
 
-// Track adds a tracker...
-func (r *Router) Track(name string, weight int) (*Tracker, error) { return nil, nil }
+// stopped keeps what is left of a Run when its loop ends.
+func (r *Router) stopped(s Status) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last, r.stats = s, s.Stats
+	r.loop, r.instance = nil, nil
+}
 
-// A Tracker ...
-type Tracker struct{}
+// end lets the Router be run again.
+func (r *Router) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running = false
+}
 
-// Up says that what is tracked is well.
-func (t *Tracker) Up() {}
-
-// Down says that it is not.
-func (t *Tracker) Down() {}
+// tell hands f to the loop, with the instance; it is false if the Router does not
+// run. The caller holds r.mu.
+func (r *Router) tell(f func(*loop, *instance)) bool {
+	l, i := r.loop, r.instance
+	return l != nil && l.box.post(func() { f(l, i) })
+}

@@ -2,6 +2,7 @@ package vrrp
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -57,4 +58,45 @@ type Stats struct {
 	Starved uint64
 	// Events that were merged or dropped because OnEvent was slow.
 	LostEvents uint64
+}
+
+// Status is what the Router is and has seen: now, or at the end of the last Run.
+func (r *Router) Status() Status {
+	answer := make(chan Status, 1)
+	r.mu.Lock()
+	told := r.tell(func(l *loop, i *instance) { answer <- i.status(l.notify) })
+	r.mu.Unlock()
+	if told {
+		return <-answer
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.last
+	s.describe(r.cfg)
+	s.Priority, _ = effective(r.cfg.Priority, r.weights())
+	s.Faults, s.Peers, s.Stats = slices.Clone(s.Faults), slices.Clone(s.Peers), r.stats
+	return s
+}
+
+// describe fills in what the configuration says.
+func (s *Status) describe(c *Config) {
+	s.Name, s.Interface, s.VRID, s.Version = c.Name, c.Interface, c.VRID, c.Version
+	s.Addresses, s.Interval = slices.Clone(c.Addresses), c.Interval
+}
+
+// status is a copy of all there is to tell.
+func (i *instance) status(n *notifier) Status {
+	s := Status{
+		State: i.m.state, Reason: i.m.reason, Since: i.since, Faults: i.m.faults(), Source: i.source,
+		Held: i.hold.held, BinderErr: i.hold.err, Stats: i.stats,
+	}
+	s.describe(i.cfg)
+	s.Priority = i.m.priority
+	s.Active, s.ActivePriority, s.ActiveInterval = i.m.active()
+	for _, p := range i.o.peers() {
+		p.Addresses = slices.Clone(p.Addresses)
+		s.Peers = append(s.Peers, p)
+	}
+	s.Stats.LostEvents += n.lostOf(i)
+	return s
 }
