@@ -107,7 +107,7 @@ func (m *machine) active() (addr netip.Addr, priority uint8, interval time.Durat
 	case Backup:
 		p := m.wait.heard
 		if m.wait.expired || !p.Addr.IsValid() {
-			p = m.wait.lower.Peer
+			p = m.wait.lower
 		}
 		return p.Addr, p.Priority, p.Interval
 	}

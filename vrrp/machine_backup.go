@@ -12,8 +12,8 @@ type waiting struct {
 	learned time.Duration // Active_Adver_Interval of v3; 0 is our own
 
 	resigned Peer        // the router whose priority 0 started the timer
-	heard    Peer        // the Active router that is accepted
-	lower    lowerActive // the one that is to be displaced
+	heard    otherActive // the Active router that is accepted
+	lower    otherActive // the one that is to be displaced
 
 	delaying  bool          // PreemptDelay has begun,
 	delayFrom time.Duration // then
@@ -35,11 +35,13 @@ const (
 	afterNothing              // only the end of StartupDelay: we are the owner
 )
 
-// lowerActive is an Active router with a lower priority than ours.
-type lowerActive struct {
+// otherActive is an Active router that a Backup hears.
+type otherActive struct {
 	Peer
 	dead time.Duration // when it counts as silent
 }
+
+func (o *otherActive) lives(now time.Duration) bool { return o.Addr.IsValid() && now < o.dead }
 
 // stepBackup is RFC 9568, section 6.4.2.
 func (m *machine) stepBackup(now time.Duration, in input) {
@@ -75,7 +77,7 @@ func (m *machine) backupAdvert(now time.Duration, in input) {
 		return
 	}
 	// A lower one is discarded and the timer left alone: it is displaced in time.
-	m.wait.lower = lowerActive{in.peer(), now + m.silence(in.interval)}
+	m.wait.lower = otherActive{in.peer(), now + m.silence(in.interval)}
 	if m.wait.asking {
 		m.wait.asking = false
 		m.group.claim(now) // that router lives: it is preempted, and no witness is needed
@@ -113,16 +115,22 @@ func (m *machine) accepts(now time.Duration, priority uint8) bool {
 	return now < w.delayFrom+m.cfg.PreemptDelay
 }
 
-// listen accepts an advertisement, or a beat: it starts the timer anew.
+// listen accepts an advertisement, or a beat: it starts the timer anew and learns
+// the interval. But a router that has to give way to the one that is followed and
+// lives does not make us less patient with that one.
 func (m *machine) listen(now time.Duration, in input) {
 	m.group.void()
 	w := &m.wait
 	*w = waiting{since: now, learned: w.learned, heard: w.heard, delaying: w.delaying, delayFrom: w.delayFrom}
+	known := w.heard.lives(now)
+	if known && in.interval < w.learned && in.from != w.heard.Addr && in.priority < w.heard.Priority {
+		return
+	}
 	if m.cfg.Version == V3 {
 		w.learned = in.interval
 	}
-	if in.kind == inAdvert || !w.heard.Addr.IsValid() {
-		w.heard = in.peer()
+	if in.kind == inAdvert || !known {
+		w.heard = otherActive{in.peer(), now + m.silence(in.interval)}
 	}
 }
 
@@ -139,8 +147,6 @@ func (m *machine) backupBeat(now time.Duration, in input) {
 		m.listen(now, in)
 	}
 }
-
-func (l *lowerActive) lives(now time.Duration) bool { return l.Addr.IsValid() && now < l.dead }
 
 // fire is Active_Down_Timer. If it comes more than an interval late, then this
 // router, or the machine, was not running, and the silence means nothing: it
@@ -172,7 +178,7 @@ func (w *waiting) why(now time.Duration) (Reason, Peer) {
 	case w.timer == afterNothing:
 		return ReasonOwner, Peer{}
 	}
-	return ReasonTimeout, w.heard
+	return ReasonTimeout, w.heard.Peer
 }
 
 // answered takes the witness's answer. It has been asked because all members of
