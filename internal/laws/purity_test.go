@@ -10,6 +10,7 @@ import (
 // are compiled for every system. Each entry has its reason.
 var loops = map[string]string{
 	"ipvs/drain.go": "waits for the connections of a real server to end",
+	"vrrp/run.go":   "runs the loop and what is beside it",
 	"vip/run.go":    "watches the addresses and puts them back",
 }
 
