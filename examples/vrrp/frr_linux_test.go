@@ -55,8 +55,9 @@ func needFRR(t *testing.T) {
 func (p *frr) operator(t *testing.T) {
 	t.Helper()
 	h, mac := p.node.host, p.mac().String()
-	// Else the interface below answers for the device's address, also in Backup.
-	labtest.Run(t, h, "sysctl", "-qw", "net.ipv4.conf.eth0.arp_ignore=1")
+	// Else the interface below answers for the device's address, also in Backup, and
+	// tells the neighbours its own MAC when it looks for them.
+	labtest.Run(t, h, "sysctl", "-qw", "net.ipv4.conf.eth0.arp_ignore=1", "net.ipv4.conf.eth0.arp_announce=2")
 	labtest.Run(t, h, "ip", "link", "add", "vrrp4", "link", "eth0", "type", "macvlan", "mode", "bridge")
 	labtest.Run(t, h, "ip", "link", "set", "vrrp4", "address", mac, "addrgenmode", "none")
 	if p.rig.mode.ipv6 {

@@ -47,23 +47,24 @@ func (c *cell) settled(t *testing.T, p peer, since time.Time) {
 	}
 }
 
-// follows is settled for as long as the other node has died with the address.
+// follows is settled without what a dead process may have left on the other node.
 func (c *cell) follows(t *testing.T, p peer, since time.Time) {
 	t.Helper()
 	c.sole(t, p.at(), since)
-	await(t, "the client's neighbour entry follows to "+p.at().name, c.patient(p), func() bool {
-		have := c.neighbour(t)
-		return have == p.mac().String() || have == "" // never asked yet
+	await(t, "the client reaches "+p.at().name, c.patient(p), func() bool {
+		return c.ask(t) == p.at().name && c.neighbour(t) == p.mac().String()
 	})
-	await(t, "connections reach "+p.at().name, 10*time.Second, func() bool { return c.ask(t) == p.at().name })
 }
 
-// patient is how long the client's neighbour entry may take to follow to p. FRR
-// announces itself only when it becomes Active, not after it has been disputed:
-// then the client's own probing ends the matter.
+// patient is how long the client may take to follow to p. keepalived announces
+// itself again 5 s after it has become Active, FRR never: after a dispute the
+// client must find out by its own probing.
 func (c *cell) patient(p peer) time.Duration {
-	if _, ok := p.(*frr); ok {
+	switch p.(type) {
+	case *frr:
 		return 30 * time.Second
+	case *keepalived:
+		return 15 * time.Second
 	}
 	return 4 * time.Second
 }

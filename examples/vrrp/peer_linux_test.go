@@ -28,6 +28,8 @@ type peer interface {
 	prioritize(t *testing.T, priority int)
 	// mac is where the virtual address is when it is Active.
 	mac() net.HardwareAddr
+	// tells is whether it has printed text, if it is ours; others need not.
+	tells(text string) func() bool
 	// at is the node.
 	at() *node
 }
@@ -63,6 +65,8 @@ func newCommon(t *testing.T, r *rig, n *node, o options) common {
 }
 
 func (c *common) at() *node { return c.node }
+
+func (c *common) tells(string) func() bool { return func() bool { return true } }
 
 func (c *common) mac() net.HardwareAddr {
 	if c.rig.mode.virtual {
@@ -192,5 +196,6 @@ func (p *lvskit) prioritize(t *testing.T, priority int) {
 	p.signal(t, syscall.SIGUSR2)
 }
 
-// says tells how often the program has printed text.
-func (p *lvskit) says(text string) int { return strings.Count(p.process.Output(), text) }
+func (p *lvskit) tells(text string) func() bool {
+	return func() bool { return strings.Contains(p.process.Output(), text) }
+}

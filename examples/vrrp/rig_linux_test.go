@@ -241,11 +241,15 @@ func (r *rig) whoAnswers(t *testing.T) []string {
 	return slices.Compact(macs)
 }
 
-// holds tells whether a virtual address is on one of the node's interfaces.
+// holds tells whether one of the virtual addresses is on an interface of the node.
 func (n *node) holds(t *testing.T, vips ...string) bool {
 	t.Helper()
-	have := labtest.Run(t, n.host, "ip", "-o", "address", "show")
-	return slices.ContainsFunc(vips, func(vip string) bool { return strings.Contains(have, " "+vip+"/") })
+	return has(labtest.Run(t, n.host, "ip", "-o", "address", "show"), vips...)
+}
+
+// has tells whether one of the addresses is in the output of ip.
+func has(output string, vips ...string) bool {
+	return slices.ContainsFunc(vips, func(vip string) bool { return strings.Contains(output, " "+vip+"/") })
 }
 
 // links are the node's interfaces and addresses.
