@@ -13,6 +13,8 @@ type Group struct {
 	name    string
 	members []*machine
 	out     outbox
+	losses  int           // short reigns, one after the other
+	penalty time.Duration // until then the timers of Backup do not start
 	running atomic.Bool // a Run has the members
 }
 
@@ -21,7 +23,7 @@ type Group struct {
 func NewGroup(name string) *Group { return &Group{name: name} }
 
 // reset forgets the members, before the machines of a new Run join.
-func (g *Group) reset() { g.members, g.out = nil, outbox{} }
+func (g *Group) reset() { g.members, g.out, g.losses, g.penalty = nil, outbox{}, 0, 0 }
 
 func (g *Group) alone() bool { return len(g.members) == 1 }
 
@@ -59,6 +61,28 @@ func (g *Group) void() {
 	for _, m := range g.members {
 		m.wait.asking, m.wait.agreed = false, false
 	}
+}
+
+// lost is told that a member ceases to be Active, since when it was. Two groups of
+// which each wins on one link would meet there again and again: so after a short
+// reign a group waits for a while of its own, and longer each time.
+func (g *Group) lost(now, since time.Duration, m *machine) {
+	if g.alone() {
+		return
+	}
+	if now-since > m.silence(0) {
+		g.losses = 0
+		return
+	}
+	g.losses = min(g.losses+1, 8)
+	hash := uint32(2166136261) // FNV-1a of what is not the same on the others
+	for _, each := range g.members {
+		for _, b := range each.source.As16() {
+			hash = (hash ^ uint32(b)) * 16777619
+		}
+	}
+	hash = (hash ^ uint32(g.losses)) * 16777619
+	g.penalty = now + m.cfg.Interval*time.Duration(g.losses)*time.Duration(hash>>16&255)/256
 }
 
 // follow makes those members Backup that are Active still, because one is not any

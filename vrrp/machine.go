@@ -25,7 +25,6 @@ type machine struct {
 	notBefore time.Duration // end of StartupDelay
 	highest   uint8         // highest priority that was heard of others, not 0
 	ownerDead time.Duration // Fault: when the duplicate owner counts as silent
-	ownerAddr netip.Addr    // Fault: the duplicate owner
 
 	wait  waiting // in Backup
 	reign reign   // in Active

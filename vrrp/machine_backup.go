@@ -92,7 +92,7 @@ func (m *machine) backupZero(now time.Duration, in input) {
 		return
 	}
 	m.group.void()
-	*w = waiting{timer: afterSkew, since: now, learned: w.learned, resigned: in.peer()}
+	*w = waiting{timer: afterSkew, since: max(now, m.group.penalty), learned: w.learned, resigned: in.peer()}
 }
 
 // accepts says whether an Active router of this priority is listened to.
@@ -129,8 +129,12 @@ func (m *machine) listen(now time.Duration, in input) {
 	if m.cfg.Version == V3 {
 		w.learned = in.interval
 	}
-	if in.kind == inAdvert || !known {
-		w.heard = otherActive{in.peer(), now + m.silence(in.interval)}
+	dead := now + m.silence(in.interval)
+	switch {
+	case in.kind == inAdvert || !known || in.priority > w.heard.Priority:
+		w.heard = otherActive{in.peer(), dead}
+	case in.priority == w.heard.Priority: // most likely the same, by its other address
+		w.heard.dead = max(w.heard.dead, dead)
 	}
 }
 

@@ -29,10 +29,10 @@ func (m *machine) enter(now time.Duration, why Reason) {
 		return
 	}
 	m.becomeBackup(now, why, Peer{})
-	m.wait.since = max(now, m.notBefore)
+	m.wait.since = max(m.wait.since, m.notBefore)
 	if m.priority == owner {
 		m.wait.timer = afterNothing
-		if m.notBefore <= now {
+		if m.wait.since <= now {
 			m.expire(now)
 		}
 	}
@@ -59,9 +59,12 @@ func (m *machine) becomeActive(now time.Duration, why Reason, peer Peer) {
 // becomeBackup: who gives way to an Active router is silent, who leaves for a
 // reason of its own resigns. One that was Active takes its group along.
 func (m *machine) becomeBackup(now time.Duration, why Reason, peer Peer) {
-	was := m.state
+	was, since := m.state, m.reign.since
 	m.abdicate(why == ReasonGroup)
-	m.wait = waiting{since: now}
+	if was == Active && why != ReasonGroup {
+		m.group.lost(now, since, m)
+	}
+	m.wait = waiting{since: max(now, m.group.penalty)}
 	m.path.primary = now
 	m.become(Backup, why, peer)
 	if was == Active {
@@ -70,7 +73,10 @@ func (m *machine) becomeBackup(now time.Duration, why Reason, peer Peer) {
 }
 
 // becomeFault: a duplicate owner that stays Active needs no resignation of ours.
-func (m *machine) becomeFault(_ time.Duration, why Reason) {
+func (m *machine) becomeFault(now time.Duration, why Reason) {
+	if m.state == Active && why == ReasonDuplicateOwner {
+		m.group.lost(now, m.reign.since, m)
+	}
 	m.abdicate(why != ReasonDuplicateOwner)
 	m.wait = waiting{}
 	m.become(Fault, why, Peer{})
@@ -163,15 +169,13 @@ func (m *machine) stepFault(now time.Duration, in input) {
 	case in.kind == inTick && duplicate && now >= m.ownerDead:
 		m.setFault(now, ReasonDuplicateOwner, false)
 	case in.kind == inAdvert && duplicate && in.priority == owner:
-		m.ownerAddr, m.ownerDead = in.from, now+m.silence(in.interval)
-	case in.kind == inAdvert && duplicate && in.priority == 0 && in.from == m.ownerAddr:
-		m.setFault(now, ReasonDuplicateOwner, false)
+		m.ownerDead = now + m.silence(in.interval)
 	}
 }
 
 // duplicateOwner: another router owns the addresses too, and is Active.
 func (m *machine) duplicateOwner(now time.Duration, in input) {
-	m.ownerAddr, m.ownerDead = in.from, now+m.silence(in.interval)
+	m.ownerDead = now + m.silence(in.interval)
 	m.setFault(now, ReasonDuplicateOwner, true)
 }
 

@@ -89,12 +89,16 @@ func (j *judge) before(h *host, l int, local time.Duration, in input) {
 		}
 		return
 	}
-	if in.priority >= m.priority || cfg.NoPreempt && m.priority != owner {
-		interval := in.interval
-		if cfg.Version == V2 {
-			interval = cfg.Interval
-		}
-		j.respect(r, in, local, local+time.Duration(cfg.DownCount)*interval)
+	interval := in.interval
+	if cfg.Version == V2 {
+		interval = cfg.Interval
+	}
+	until := local + time.Duration(cfg.DownCount)*interval
+	switch {
+	case in.priority >= m.priority || cfg.NoPreempt && m.priority != owner:
+		j.respect(r, in, local, until)
+	case in.kind == inBeat || cfg.PreemptDelay > 0: // it may be respected, and its interval learned
+		r.until = min(r.until, until)
 	}
 }
 
@@ -250,7 +254,7 @@ func (j *judge) rest() time.Duration {
 		e += worst
 	}
 	if j.w.sc.links > 1 {
-		e += worst + longest
+		e += 4 * (worst + longest)
 	}
 	j.calm, j.two, j.changes = j.w.now+worst+e, false, 0
 	return j.calm
