@@ -12,7 +12,8 @@ type waiting struct {
 	learned time.Duration // Active_Adver_Interval of v3; 0 is our own
 
 	resigned Peer        // the router whose priority 0 started the timer
-	heard    otherActive // the Active router that is accepted
+	follows  otherActive // the Active router that is accepted, by either path,
+	heard    otherActive // and by its address on the first
 	lower    otherActive // the one that is to be displaced
 
 	delaying  bool          // PreemptDelay has begun,
@@ -121,20 +122,20 @@ func (m *machine) accepts(now time.Duration, priority uint8) bool {
 func (m *machine) listen(now time.Duration, in input) {
 	m.group.void()
 	w := &m.wait
-	*w = waiting{since: now, learned: w.learned, heard: w.heard, delaying: w.delaying, delayFrom: w.delayFrom}
-	known := w.heard.lives(now)
-	if known && in.interval < w.learned && in.from != w.heard.Addr && in.priority < w.heard.Priority {
+	*w = waiting{
+		since: now, learned: w.learned, heard: w.heard, follows: w.follows,
+		delaying: w.delaying, delayFrom: w.delayFrom,
+	}
+	f := &w.follows
+	if f.lives(now) && in.from != f.Addr && in.priority < f.Priority && in.interval < f.Interval {
 		return
 	}
+	w.follows = otherActive{in.peer(), now + m.silence(in.interval)}
 	if m.cfg.Version == V3 {
 		w.learned = in.interval
 	}
-	dead := now + m.silence(in.interval)
-	switch {
-	case in.kind == inAdvert || !known || in.priority > w.heard.Priority:
-		w.heard = otherActive{in.peer(), dead}
-	case in.priority == w.heard.Priority: // most likely the same, by its other address
-		w.heard.dead = max(w.heard.dead, dead)
+	if in.kind == inAdvert || !w.heard.lives(now) {
+		w.heard = w.follows
 	}
 }
 

@@ -237,7 +237,7 @@ func (w *world) deliver(e envelope) {
 	h := w.hosts[e.to]
 	switch {
 	case !h.up:
-	case h.stalled > w.now && h.asleep:
+	case h.stalled > w.now && h.asleep && e.question == 0:
 	case h.stalled > w.now:
 		h.inbox = append(h.inbox, e)
 	default:

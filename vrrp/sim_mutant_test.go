@@ -1,0 +1,105 @@
+package vrrp
+
+import (
+	"testing"
+	"time"
+)
+
+// mutants are machines with known faults, made by changing what they are told or
+// what they remember. An input of kind 0 is withheld.
+var mutants = []struct {
+	name  string
+	fault func(m *machine, now time.Duration, in *input)
+}{
+	{"no tie-break", func(m *machine, _ time.Duration, in *input) {
+		if m.state == Active && in.kind == inAdvert && in.priority == m.priority {
+			in.kind = 0
+		}
+	}},
+	{"a lower advertisement resets the timer", func(m *machine, _ time.Duration, in *input) {
+		if m.state == Backup && in.kind == inAdvert && in.priority != 0 {
+			in.priority = max(in.priority, m.priority)
+		}
+	}},
+	{"no fence", func(m *machine, now time.Duration, _ *input) {
+		m.reign.sent = now
+	}},
+	{"NoPreempt is ignored", func(m *machine, _ time.Duration, _ *input) {
+		cfg := *m.cfg
+		cfg.NoPreempt = false
+		m.cfg = &cfg
+	}},
+	{"PreemptDelay never ends", func(m *machine, _ time.Duration, _ *input) {
+		m.wait.delayFrom = 1 << 61
+	}},
+	{"the members of a group are on their own", func(m *machine, _ time.Duration, in *input) {
+		if in.kind == inStart {
+			m.group = NewGroup("")
+			m.group.members = []*machine{m}
+		}
+	}},
+	{"no backoff of groups", func(m *machine, _ time.Duration, _ *input) {
+		m.group.losses, m.group.penalty = 0, 0
+	}},
+	{"the interval is not learned", func(m *machine, _ time.Duration, in *input) {
+		if in.kind == inAdvert || in.kind == inBeat {
+			in.interval = m.cfg.Interval
+		}
+	}},
+	{"a worse router teaches its interval", func(m *machine, _ time.Duration, _ *input) {
+		m.wait.follows = otherActive{}
+	}},
+	{"answers are not coalesced", func(m *machine, now time.Duration, in *input) {
+		if in.kind == inAdvert {
+			m.reign.answered, m.reign.owing = now-m.cfg.Interval, false
+		}
+	}},
+	{"answers to priority 0 have no limit", func(m *machine, _ time.Duration, _ *input) {
+		m.reign.zeros = 0
+	}},
+	{"advertisements count for nothing in Active", func(m *machine, _ time.Duration, in *input) {
+		if m.state == Active && in.kind == inAdvert {
+			in.kind = 0
+		}
+	}},
+	{"it sleeps through one deadline in Active", func(m *machine, _ time.Duration, in *input) {
+		if m.state == Active && in.kind == inTick && len(m.reign.rivals) > 0 {
+			m.reign.advertAt += 10 * m.cfg.Interval
+		}
+	}},
+	{"a longer interval is used at once", func(m *machine, _ time.Duration, _ *input) {
+		m.reign.hasten = 0
+	}},
+	{"the witness is asked and forgotten", func(m *machine, _ time.Duration, in *input) {
+		if in.kind == inWitness && !in.on {
+			in.kind = 0
+		}
+	}},
+	{"a fault that is over stays", func(m *machine, _ time.Duration, in *input) {
+		if in.kind == inFault && !in.on && m.causes.n > 1 {
+			in.kind = 0
+		}
+	}},
+}
+
+// TestSimulationFindsFaults runs machines with known faults until the judge
+// objects.
+func TestSimulationFindsFaults(t *testing.T) {
+	for _, mutant := range mutants {
+		t.Run(mutant.name, func(t *testing.T) {
+			t.Parallel()
+			for seed := uint64(1); seed <= 3000; seed++ {
+				sc := newScenario(seed)
+				if w := simulate(sc, mutant.fault, false); w.judge.broken() {
+					t.Logf("seed %d: %s", seed, w.judge.verdict)
+					if testing.Verbose() {
+						small := shrink(sc, mutant.fault)
+						t.Logf("smallest:\n%v%s", small, simulate(small, mutant.fault, false).judge.verdict)
+					}
+					return
+				}
+			}
+			t.Error("it was not found in 3000 scenarios")
+		})
+	}
+}
