@@ -15,13 +15,16 @@ import (
 // ifaProto is IFA_PROTO of uapi linux/if_addr.h: who made the address.
 const ifaProto = 11
 
-// addresses reads all addresses of the namespace.
-func (k *kernel) addresses(links []Link) ([]Present, error) {
+// addresses reads all addresses of these interfaces. An index asks the kernel
+// for those of one interface.
+func (k *kernel) addresses(links []Link, index int) ([]Present, error) {
 	names := map[int]string{}
 	for _, link := range links {
 		names[link.Index] = link.Name
 	}
-	msgs, err := k.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, nl.NewIfAddrmsg(unix.AF_UNSPEC))
+	head := nl.NewIfAddrmsg(unix.AF_UNSPEC)
+	head.Index = uint32(index) // kernels before 4.20 ignore it and tell all
+	msgs, err := k.dump(unix.RTM_GETADDR, unix.RTM_NEWADDR, head)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +35,8 @@ func (k *kernel) addresses(links []Link) ([]Present, error) {
 			return nil, err
 		}
 		p.Interface = names[p.Index]
-		if p.Interface != "" { // else the interface came or went meanwhile
+		p.Ours = p.Proto == k.mark || k.notes.owns(p)
+		if p.Interface != "" { // else the interface came or went meanwhile, or is not asked for
 			list = append(list, p)
 		}
 	}

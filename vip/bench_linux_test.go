@@ -29,3 +29,54 @@ func BenchmarkAcquire(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSets is a takeover of 250 routers' addresses: each set acquired and
+// announced by itself. ns/op is for all of them.
+func BenchmarkSets(b *testing.B) {
+	h := newHost(b)
+	m := h.manager(Config{})
+	var sets []*Set
+	for i := range 250 {
+		sets = append(sets, h.newSet(m, fmt.Sprint(i), want(fmt.Sprintf("10.0.0.%d@eth0", i+1))))
+	}
+	each := func(fn func(*Set) error) {
+		for _, s := range sets {
+			if err := fn(s); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for _, announce := range []bool{false, true} {
+		b.Run(fmt.Sprintf("announce=%v", announce), func(b *testing.B) {
+			for b.Loop() {
+				each(func(s *Set) error { return s.Acquire(b.Context()) })
+				if announce {
+					each(func(s *Set) error { return s.Announce(b.Context()) })
+				}
+				b.StopTimer()
+				each(func(s *Set) error { return s.Release(b.Context()) })
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+// BenchmarkAnnounce is the first round of 250 addresses: 500 frames.
+func BenchmarkAnnounce(b *testing.B) {
+	var s State
+	for i := range 250 {
+		s.Addresses = append(s.Addresses, want(fmt.Sprintf("10.0.0.%d@eth0", i+1)).Addresses...)
+	}
+	m := newHost(b).manager(Config{State: s})
+	if err := m.Acquire(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := m.Announce(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := m.Release(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}

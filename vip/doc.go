@@ -22,6 +22,13 @@
 // is noted with its original value in RunDir and gets it back, unless somebody
 // else has changed it meanwhile.
 //
+// # Announcing
+//
+// [Manager.Announce] tells the neighbours, by gratuitous ARP and unsolicited
+// neighbour advertisements, where what is held can be reached, and Run repeats it.
+// A [Set] is a part of what a Manager holds that comes, goes and is announced by
+// itself: one for each of several VRRP routers.
+//
 // # Choices
 //
 // An address is identified by its IP, because IPv4 would take the same one again
@@ -34,11 +41,11 @@
 // # What it is not
 //
 // No election of who holds an address, no address for the machine itself, no
-// routes. Announcing an address to the neighbours is not in this version.
+// routes. Answers to ARP and neighbour discovery are the kernel's.
 //
 // # What it needs
 //
-// CAP_NET_ADMIN in the network namespace; with Config.NetNS also CAP_SYS_ADMIN to
+// CAP_NET_ADMIN in the network namespace, and to announce CAP_NET_RAW; with Config.NetNS also CAP_SYS_ADMIN to
 // enter it. RunDir is written only for kernel settings, GUE ports and on kernels
 // before 5.18. Interface settings go through netlink and so work where /proc/sys
 // is mounted read-only; SuppressARP on "all" has no other way than /proc/sys. TUN
@@ -56,8 +63,10 @@
 //
 // How it flows: state.go, address.go, tunnel.go and setting.go are what is
 // wanted; snapshot.go is what there is; plan.go (with change.go) compares them.
-// notes.go is the codec of the run file. manager.go applies, run.go and
-// watch.go put back. kernel_linux.go reads and writes the kernel by
+// notes.go is the codec of the run file. manager.go, set.go and claims.go say who
+// holds what, hold.go applies it, run.go and watch.go put back. herald.go knows
+// what is to be announced and when, announce_linux.go sends it (neighbor.go is the
+// codec of IPv6). kernel_linux.go reads and writes the kernel by
 // addr_linux.go, link_linux.go, conf_linux.go and file_linux.go, and
 // settle_linux.go waits until an address takes packets.
 package vip

@@ -75,11 +75,22 @@ func (e Event) String() string {
 
 // Status is what a Manager holds and has seen. The counters start at New.
 type Status struct {
-	Holding  bool     // between Acquire or Apply, and Release
-	State    State    // what is held, or will be by Acquire
-	Missing  []string // objects that Run found missing, sorted
-	Lost     uint64   // times that something held was found missing
-	PutBack  uint64   // changes made to put things back
-	Failed   uint64   // attempts to put things back that failed
-	Overruns uint64   // times that the kernel had more notices than room; all was read anew
+	Holding  bool        // between the Manager's Acquire or Apply, and Release
+	State    State       // what it holds, or will by Acquire
+	Sets     []SetStatus // by name
+	Missing  []string    // objects that Run found missing, sorted
+	Lost     uint64      // times that something held was found missing
+	PutBack  uint64      // changes made to put things back
+	Failed   uint64      // attempts to put things back that failed
+	Overruns uint64      // times that the kernel had more notices than room; all was read anew
+	// Announced are the frames sent to tell neighbours where addresses are,
+	// Unannounced those that could not be sent.
+	Announced, Unannounced uint64
+}
+
+// SetStatus is the Status of a Set.
+type SetStatus struct {
+	Name    string
+	Holding bool  // between its Acquire and Release
+	State   State // what it holds, or will by Acquire
 }

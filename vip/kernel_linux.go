@@ -1,6 +1,7 @@
 package vip
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -41,6 +42,10 @@ func (m *Manager) session(fn func(*kernel) error) error {
 		}
 		if err := sock.SetExtAck(true); err != nil {
 			m.cfg.Logger.Debug("netlink without explanations", "err", err)
+		}
+		// So that the addresses of one interface can be asked for (Linux 4.20).
+		if err := unix.SetsockoptInt(sock.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1); err != nil {
+			m.cfg.Logger.Debug("netlink without filters", "err", err)
 		}
 		k := &kernel{
 			socks: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: sock}},
@@ -135,19 +140,57 @@ func (k *kernel) table() error {
 	if s.Links, err = k.links(); err != nil {
 		return fmt.Errorf("read interfaces: %w", err)
 	}
-	if s.Addresses, err = k.addresses(s.Links); err != nil {
+	if s.Addresses, err = k.addresses(s.Links, 0); err != nil {
 		return fmt.Errorf("read addresses: %w", err)
 	}
 	before := len(k.notes.Settings) + len(k.notes.Addresses)
 	k.notes.prune(s.Links, s.Addresses)
 	k.file.dirty = k.file.dirty || before != len(k.notes.Settings)+len(k.notes.Addresses)
-	for i, a := range s.Addresses {
-		s.Addresses[i].Ours = a.Proto == k.mark || k.notes.owns(a)
-	}
 	for _, n := range k.notes.Settings {
 		s.Originals = append(s.Originals, Setting{Interface: s.name(n.Index), Key: n.Key, Value: n.Set, Was: n.Was})
 	}
 	k.have = s
+	return nil
+}
+
+// readSome reads the interfaces of these names, and those that had these indexes,
+// with their addresses, and of the settings only theirs. With hundreds of
+// interfaces or addresses that is much less than all.
+func (k *kernel) readSome(names []string, indexes ...int) error {
+	k.have = Snapshot{Mark: k.mark, partial: true}
+	s := &k.have
+	add := func(index int, name string) error {
+		link, err := k.oneLink(index, name)
+		if err == nil && s.link(link.Name) == nil {
+			s.Links = append(s.Links, link)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	for _, name := range names {
+		if err := add(0, name); err != nil {
+			return fmt.Errorf("read interface %s: %w", name, err)
+		}
+	}
+	for _, index := range indexes {
+		known := slices.ContainsFunc(s.Links, func(l Link) bool { return l.Index == index })
+		if known {
+			continue
+		}
+		if err := add(index, ""); err != nil {
+			return fmt.Errorf("read interface %d: %w", index, err)
+		}
+	}
+	slices.SortFunc(s.Links, func(a, b Link) int { return cmp.Compare(a.Index, b.Index) })
+	for _, link := range s.Links {
+		addrs, err := k.addresses([]Link{link}, link.Index)
+		if err != nil {
+			return fmt.Errorf("read addresses: %w", err)
+		}
+		s.Addresses = append(s.Addresses, addrs...)
+	}
 	return nil
 }
 

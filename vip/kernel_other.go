@@ -3,6 +3,7 @@
 package vip
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,8 @@ func (m *Manager) session(func(*kernel) error) error { return errSystem }
 func (k *kernel) read() (Snapshot, error) { return k.have, errSystem }
 
 func (k *kernel) table() error { return errSystem }
+
+func (k *kernel) readSome([]string, ...int) error { return errSystem }
 
 func (k *kernel) execute(Change) error { return errSystem }
 
@@ -37,3 +40,9 @@ func listen(string, int) (*notices, error) { return nil, errSystem }
 func (*notices) read(func(netip.Addr) bool, func(), func()) error { return errSystem }
 
 func (*notices) close() {}
+
+func (m *Manager) send(context.Context, []task) error { return errSystem }
+
+type sender struct{}
+
+func (*sender) close() error { return nil }

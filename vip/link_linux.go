@@ -28,10 +28,15 @@ func (k *kernel) links() ([]Link, error) {
 		if err != nil {
 			return nil, err
 		}
-		link.Ours = strings.HasPrefix(link.Alias, aliasPrefix(k.mark)) || link.Name == tempName(k.mark)
-		list = append(list, link)
+		list = append(list, k.own(link))
 	}
 	return list, nil
+}
+
+// own marks a device that is ours.
+func (k *kernel) own(link Link) Link {
+	link.Ours = strings.HasPrefix(link.Alias, aliasPrefix(k.mark)) || link.Name == tempName(k.mark)
+	return link
 }
 
 // oneLink reads the interface with this index or, if that is 0, this name.
@@ -49,7 +54,8 @@ func (k *kernel) oneLink(index int, name string) (Link, error) {
 	if len(msgs) == 0 {
 		return Link{}, errShort
 	}
-	return parseLink(msgs[0])
+	link, err := parseLink(msgs[0])
+	return k.own(link), err
 }
 
 func parseLink(msg []byte) (Link, error) {
@@ -57,29 +63,43 @@ func parseLink(msg []byte) (Link, error) {
 		return Link{}, errShort
 	}
 	head := nl.DeserializeIfInfomsg(msg)
-	link := Link{Index: int(head.Index), Up: head.Flags&unix.IFF_UP != 0}
+	link := Link{Index: int(head.Index), Up: head.Flags&unix.IFF_UP != 0, Carrier: head.Flags&unix.IFF_RUNNING != 0}
+	learns := head.Type == unix.ARPHRD_ETHER && head.Flags&(unix.IFF_NOARP|unix.IFF_LOOPBACK) == 0
 	err := attributes(msg[unix.SizeofIfInfomsg:], func(kind uint16, v []byte) error {
 		switch kind {
 		case unix.IFLA_IFNAME:
 			link.Name = unix.ByteSliceToString(v)
 		case unix.IFLA_IFALIAS:
 			link.Alias = unix.ByteSliceToString(v)
+		case unix.IFLA_ADDRESS:
+			if learns && len(v) == 6 {
+				link.MAC = slices.Clone(v)
+			}
+		case unix.IFLA_LINK:
+			if len(v) >= 4 {
+				link.Parent = int(binary.NativeEndian.Uint32(v))
+			}
 		case unix.IFLA_AF_SPEC:
-			return attributes(v, func(family uint16, v []byte) error {
-				if family != unix.AF_INET {
-					return nil
-				}
-				return attributes(v, func(kind uint16, v []byte) error {
-					if kind == unix.IFLA_INET_CONF {
-						link.Conf = parseConf(v)
-					}
-					return nil
-				})
-			})
+			return link.parseFamilies(v)
 		}
 		return nil
 	})
 	return link, err
+}
+
+// parseFamilies reads what IPv4 and IPv6 say of the interface.
+func (l *Link) parseFamilies(v []byte) error {
+	return attributes(v, func(family uint16, v []byte) error {
+		return attributes(v, func(kind uint16, v []byte) error {
+			switch {
+			case family == unix.AF_INET && kind == unix.IFLA_INET_CONF:
+				l.Conf = parseConf(v)
+			case family == unix.AF_INET6 && kind == unix.IFLA_INET6_CONF && len(v) >= 4:
+				l.Router = binary.NativeEndian.Uint32(v) != 0 // DEVCONF_FORWARDING is the first
+			}
+			return nil
+		})
+	})
 }
 
 // addTunnel makes a device. It is made under a name that says whose it is, and

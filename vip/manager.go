@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // DefaultMark is the ownership mark unless a Config says otherwise. The kernel
@@ -35,13 +36,17 @@ type Config struct {
 	// /run/lvskit. It is made when needed and should be writable by the program's
 	// user alone. What another boot has left there is void.
 	RunDir string
-	// State is what Acquire makes, until an Apply replaces it.
+	// State is what Acquire makes, until an Apply replaces it. See also Manager.Set.
 	State State
 	// OnLoss says what Run does when something held goes missing; zero is PutBack.
 	OnLoss LossPolicy
 	// OnEvent, if set, is told what Run notices, in order, on one goroutine that
 	// Run owns and waits for. It may take its time, and may call the Manager.
 	OnEvent func(Event)
+	// Refresh, unless zero, is the time after which what has been announced is
+	// announced again, for as long as it is held: at least a second. It mends what
+	// neighbours forget or others claim.
+	Refresh time.Duration
 	// Keep leaves everything in place when Run ends, for a successor with the same
 	// Mark to take over without a gap.
 	Keep bool
@@ -56,12 +61,16 @@ type Manager struct {
 
 	wake   chan struct{} // something is held anew
 	wanted atomic.Pointer[map[netip.Addr]bool]
+	herald *herald
 
 	mu      sync.Mutex // guards all below, and the kernel's state while it changes
 	lock    io.Closer  // the mark; nil if not open
 	running bool
-	index   map[string]int // of interfaces, when the state was applied
-	status  Status
+	base    *Set            // what the Manager's own methods are about
+	sets    map[string]*Set // the others by name
+	swept   bool            // what a predecessor left has gone
+	proved  bool            // the kernel has been seen to keep our mark
+	status  Status          // of it, State, Holding and Sets are made when asked for
 }
 
 // New makes a Manager and touches nothing. The error matches fs.ErrInvalid.
@@ -75,6 +84,9 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.OnLoss > Report {
 		return nil, opError("new", "", invalid("%v", cfg.OnLoss))
 	}
+	if cfg.Refresh < 0 || cfg.Refresh > 0 && cfg.Refresh < time.Second {
+		return nil, opError("new", "", invalid("Refresh %v is below a second", cfg.Refresh))
+	}
 	if err := cfg.State.Validate(); err != nil {
 		return nil, err
 	}
@@ -84,8 +96,11 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Manager{cfg: cfg, room: 1 << 20, wake: make(chan struct{}, 1)}
-	m.status.State = cfg.State.normal()
+	m := &Manager{
+		cfg: cfg, room: 1 << 20, wake: make(chan struct{}, 1),
+		herald: newHerald(cfg.Refresh), sets: map[string]*Set{},
+	}
+	m.base = &Set{m: m, state: cfg.State.normal()}
 	return m, nil
 }
 
@@ -101,19 +116,20 @@ func (m *Manager) Open() error {
 	if err != nil {
 		return opError("open", fmt.Sprintf("mark %d", m.cfg.Mark), err)
 	}
-	m.lock = lock
+	m.lock, m.swept = lock, false
+	m.herald.open()
 	return nil
 }
 
-// Close gives the mark back. It leaves what is held in place: Release removes.
-// It may be called again.
+// Close gives the mark back and ends the announcements. It leaves what is held in
+// place: Release removes. It may be called again.
 func (m *Manager) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.lock == nil {
 		return nil
 	}
-	err := m.lock.Close()
+	err := errors.Join(m.lock.Close(), m.herald.close())
 	m.lock = nil
 	return opError("close", "", err)
 }
@@ -132,54 +148,64 @@ func (m *Manager) Read(ctx context.Context) (Snapshot, error) {
 	return have, opError("read", "", err)
 }
 
-// Apply makes want what this Manager holds, and the kernel have exactly that: it
-// reads the kernel, adds what is missing, removes and restores what is ours and
-// not wanted, whoever made it, and reads again. It returns what it changed. An
-// error, which may join several, does not undo the rest, and what could not be
-// had stays wanted: Run tries again.
+// Apply makes want what this Manager holds, and the kernel have exactly that and
+// what its Sets hold: it reads the kernel, adds what is missing, removes and
+// restores what is ours and not wanted, whoever made it, and reads again. It
+// returns what it changed. An error, which may join several, does not undo the
+// rest, and what could not be had stays wanted: Run tries again. What is in a Set
+// is an error that matches fs.ErrExist.
 func (m *Manager) Apply(ctx context.Context, want State) ([]Change, error) {
 	if err := want.Validate(); err != nil {
 		return nil, err
 	}
-	return m.hold(ctx, "apply", true, want.normal())
+	want = want.normal()
+	return m.hold(ctx, "apply", m.base, func(*Set) (bool, State) { return true, want })
 }
 
 // Acquire applies the State that the last Apply or the Config has.
-func (m *Manager) Acquire(ctx context.Context) error {
-	m.mu.Lock()
-	want := m.status.State
-	m.mu.Unlock()
-	_, err := m.hold(ctx, "acquire", true, want)
-	return err
-}
+func (m *Manager) Acquire(ctx context.Context) error { return m.base.Acquire(ctx) }
 
-// Release removes and restores everything of ours. The State stays for the next
-// Acquire.
-func (m *Manager) Release(ctx context.Context) error {
-	_, err := m.hold(ctx, "release", false, State{})
-	return err
-}
+// Release removes and restores everything of ours except what Sets hold. The
+// State stays for the next Acquire. It ends the announcements at once.
+func (m *Manager) Release(ctx context.Context) error { return m.base.Release(ctx) }
+
+// Announce tells the neighbours where the held addresses are: those of Apply or
+// Acquire; a Set announces its own. It sends what is due at once, and returns when
+// that has left, or an error that joins an OpError for each address whose
+// announcement could not be sent. Run repeats it after 1.1, 2.2 and 5 s, and then
+// every Config.Refresh; without Run nothing is repeated.
+//
+// IPv4 is announced by gratuitous ARP, a request and an answer; IPv6 by an
+// unsolicited neighbour advertisement. Each sending reads the MAC of the device
+// anew. At most 32 frames leave in a millisecond, all Sets together, and twice as
+// many in a burst.
+//
+// What has no neighbours to tell is passed over: addresses on lo, on tunnels, on
+// dummy devices. For an interface that is down or without carrier, the schedule
+// begins when it is ready. What Run puts back is announced again, and so is all on
+// an interface whose MAC has changed or whose carrier has come back. What is not
+// held, or has been taken away, is never announced: with nothing held, Announce
+// does nothing and returns nil.
+func (m *Manager) Announce(ctx context.Context) error { return m.base.Announce(ctx) }
 
 // Sweep removes and restores what is ours and not held now, such as what a
-// killed predecessor left, and returns what it changed.
+// killed predecessor left, and returns what it changed. The first Apply, Acquire
+// or Release after Open does the same, also that of a Set.
 func (m *Manager) Sweep(ctx context.Context) ([]Change, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	want := State{}
-	if m.status.Holding {
-		want = m.status.State
-	}
 	var done []Change
 	err := m.change(ctx, "sweep", func(k *kernel) error {
 		have, err := k.read()
 		if err != nil {
 			return err
 		}
-		changes, _ := plan(have, follow(want, m.index, have.Links))
+		changes, _ := plan(have, union(m.held(nil, have.Links)), claims{})
 		_, removing := split(changes)
 		done, err = carryOut(ctx, k, removing)
 		return err
 	})
+	m.swept = m.swept || err == nil
 	return done, err
 }
 
@@ -188,125 +214,11 @@ func (m *Manager) Status() Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.status
-	s.State = s.State.normal()
+	s.Holding, s.State = m.base.held, m.base.state.normal()
+	for _, name := range slices.Sorted(maps.Keys(m.sets)) {
+		s.Sets = append(s.Sets, SetStatus{name, m.sets[name].held, m.sets[name].state.normal()})
+	}
 	s.Missing = slices.Clone(s.Missing)
+	s.Announced, s.Unannounced = m.herald.counts()
 	return s
-}
-
-// hold carries out a plan for the wanted state and remembers it.
-func (m *Manager) hold(ctx context.Context, op string, holding bool, want State) (done []Change, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	err = m.change(ctx, op, func(k *kernel) error {
-		m.remember(holding, want)
-		have, err := k.read()
-		if err != nil {
-			return err
-		}
-		m.index = indexes(have.Links)
-		changes, errs := plan(have, want)
-		done, err = carryOut(ctx, k, changes)
-		err = errors.Join(join(errs), err, m.verify(k, done))
-		m.index = indexes(k.have.Links)
-		return err
-	})
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
-	return done, err
-}
-
-func (m *Manager) remember(holding bool, want State) {
-	m.status.Holding = holding
-	m.index = map[string]int{}
-	ips := map[netip.Addr]bool{}
-	if holding {
-		m.status.State = want
-		for _, a := range want.Addresses {
-			ips[a.Addr] = true
-		}
-	}
-	m.wanted.Store(&ips)
-}
-
-func indexes(links []Link) map[string]int {
-	index := make(map[string]int, len(links))
-	for _, link := range links {
-		index[link.Name] = link.Index
-	}
-	return index
-}
-
-// concerns tells whether a notice about an IP may matter.
-func (m *Manager) concerns(addr netip.Addr) bool {
-	ips := m.wanted.Load()
-	return ips != nil && (*ips)[addr]
-}
-
-// change calls fn with the kernel, if the Manager is open.
-func (m *Manager) change(ctx context.Context, op string, fn func(*kernel) error) error {
-	if err := ctx.Err(); err != nil {
-		return opError(op, "", err)
-	}
-	if m.lock == nil {
-		return opError(op, "", fmt.Errorf("the Manager is not open: %w", net.ErrClosed))
-	}
-	return opError(op, "", m.session(func(k *kernel) error {
-		err := fn(k)
-		return errors.Join(err, k.save())
-	}))
-}
-
-// carryOut makes the changes in their order, and goes on after a failure except
-// where a change depends on the failed one. It returns those that were made.
-func carryOut(ctx context.Context, k *kernel, changes []Change) (done []Change, err error) {
-	var errs []error
-	var loud, stuck bool // ARP would answer; an address of ours is still there
-	failed := map[string]bool{}
-	for _, c := range changes {
-		if err := ctx.Err(); err != nil {
-			errs = append(errs, opError(c.Op.String(), c.object(), err))
-			break
-		}
-		if c.Op == AddAddress && (loud || failed[c.device()]) || c.Op == RestoreSetting && stuck {
-			continue
-		}
-		if err := k.execute(c); err != nil {
-			errs = append(errs, opError(c.Op.String(), c.object(), err))
-			loud = loud || c.Op == ChangeSetting && quietValue[c.Setting.Key] != 0
-			stuck = stuck || c.Op == DeleteAddress
-			failed[c.device()] = failed[c.device()] || c.Op == AddTunnel
-			continue
-		}
-		done = append(done, c)
-	}
-	return done, errors.Join(errs...)
-}
-
-// verify reads back that the added addresses are there, carry the mark, and
-// take packets.
-func (m *Manager) verify(k *kernel, done []Change) error {
-	if len(done) == 0 {
-		return nil
-	}
-	if err := k.table(); err != nil {
-		return err
-	}
-	have := k.have
-	var errs []error
-	for _, c := range done {
-		if c.Op != AddAddress {
-			continue
-		}
-		i := slices.IndexFunc(have.Addresses, func(p Present) bool { return p.key() == c.Address.key() && p.Bits == c.Address.Bits })
-		switch {
-		case i < 0:
-			errs = append(errs, opError("verify", c.Address.object(), errors.New("somebody removed it at once")))
-		case !have.Addresses[i].Ours:
-			err := fmt.Errorf("the kernel does not keep our mark: %w", errors.ErrUnsupported)
-			errs = append(errs, opError("verify", c.Address.object(), errors.Join(err, k.deleteAddress(c.Address))))
-		}
-	}
-	return errors.Join(append(errs, k.settle(done))...)
 }

@@ -16,7 +16,7 @@ import (
 // what is there and not ours. The rest is planned nevertheless, except that no
 // address is added where ARP cannot be suppressed. An invalid State has no plan.
 func Plan(have Snapshot, want State) ([]Change, error) {
-	changes, errs := plan(have, want)
+	changes, errs := plan(have, want, claims{})
 	return changes, join(errs)
 }
 
@@ -28,13 +28,14 @@ func join(errs []*OpError) error {
 	return errors.Join(all...)
 }
 
-func plan(have Snapshot, want State) ([]Change, []*OpError) {
+// plan is Plan beside other sets: what they claim is neither made nor removed.
+func plan(have Snapshot, want State, others claims) ([]Change, []*OpError) {
 	if err := want.Validate(); err != nil {
 		var op *OpError
 		errors.As(err, &op)
 		return nil, []*OpError{op}
 	}
-	p := planner{have: &have, want: want.normal(), fresh: map[string]bool{}, kept: map[settingKey]bool{}}
+	p := planner{have: &have, want: want.normal(), others: others, fresh: map[string]bool{}, kept: map[settingKey]bool{}}
 	p.suppress()
 	p.tunnels()
 	p.addresses()
@@ -68,13 +69,14 @@ type settingKey struct {
 }
 
 type planner struct {
-	have  *Snapshot
-	want  State
-	steps [steps][]Change
-	errs  []*OpError
-	loud  bool                // ARP cannot be suppressed: no address
-	fresh map[string]bool     // devices that will be new, and so without addresses
-	kept  map[settingKey]bool // settings of ours that stay
+	have   *Snapshot
+	want   State
+	others claims
+	steps  [steps][]Change
+	errs   []*OpError
+	loud   bool                // ARP cannot be suppressed: no address
+	fresh  map[string]bool     // devices that will be new, and so without addresses
+	kept   map[settingKey]bool // settings of ours that stay
 }
 
 func (p *planner) do(step int, c Change) { p.steps[step] = append(p.steps[step], c) }
@@ -146,12 +148,12 @@ func (p *planner) tunnels() {
 		p.tunnel(t)
 	}
 	for _, port := range p.have.Ports {
-		if !ports[port] {
+		if !ports[port] && !p.others.ports[port] {
 			p.do(stepUntunnel, Change{Op: ClosePort, Port: port})
 		}
 	}
 	for _, link := range p.have.Links {
-		if link.Ours && !wanted[link.Name] {
+		if link.Ours && !wanted[link.Name] && !p.others.devices[link.Name] {
 			p.do(stepUntunnel, Change{Op: DeleteTunnel, Tunnel: Tunnel{Name: link.Name}})
 		}
 	}
@@ -197,27 +199,31 @@ func (p *planner) loose(t Tunnel, link *Link) {
 // remade or removed.
 func (p *planner) addresses() {
 	wanted := map[addressKey]bool{}
+	there := make(map[addressKey][]Present, len(p.have.Addresses))
+	for _, h := range p.have.Addresses {
+		there[h.key()] = append(there[h.key()], h)
+	}
 	for _, a := range p.want.Addresses {
 		wanted[a.key()] = true
-		p.address(a)
+		p.address(a, there[a.key()])
 	}
 	for _, h := range p.have.Addresses {
-		if h.Ours && !wanted[h.key()] && !p.gone(h.Interface) {
+		if h.Ours && !wanted[h.key()] && !p.others.addresses[h.key()] && !p.gone(h.Interface) {
 			p.remove(stepDelete, h)
 		}
 	}
 }
 
-func (p *planner) address(a Address) {
+func (p *planner) address(a Address, same []Present) {
 	if p.have.link(a.Interface) == nil && !p.fresh[a.Interface] {
 		p.fail("add address", a.object(), noInterface(a.Interface))
 		return
 	}
 	var stale []Present
 	there := false
-	for _, h := range p.have.Addresses {
+	for _, h := range same {
 		switch {
-		case h.key() != a.key() || p.fresh[a.Interface]:
+		case p.fresh[a.Interface]:
 		case !h.Ours:
 			p.fail("add address", a.object(), foreign(h))
 			return
@@ -264,7 +270,7 @@ func (p *planner) remove(step int, h Present) {
 // give plans the return of settings that are no longer needed.
 func (p *planner) give() {
 	for _, s := range p.have.Originals {
-		if !p.kept[settingKey{s.Interface, s.Key}] {
+		if key := (settingKey{s.Interface, s.Key}); !p.kept[key] && !p.others.settings[key] {
 			p.do(stepRestore, Change{Op: RestoreSetting, Setting: Setting{Interface: s.Interface, Key: s.Key, Value: s.Was, Was: s.Value}})
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 const (
 	passSpacing   = 20 * time.Millisecond // between two looks at the kernel
+	roundSpacing  = 5 * time.Millisecond  // between two rounds, so that they gather
 	passResync    = 30 * time.Second      // a look without a notice: settings give none
 	releaseWithin = 10 * time.Second
 )
@@ -36,10 +37,13 @@ func (m *Manager) Run(ctx context.Context) error {
 	box := newMailbox(m.cfg.OnEvent)
 	dirty, broken := make(chan struct{}, 1), make(chan error, 1)
 	wg.Go(box.deliver)
+	announcing, quiet := context.WithCancel(ctx)
+	wg.Go(func() { m.announceLater(announcing) })
 	wg.Go(func() {
 		broken <- notices.read(m.concerns, m.overrun, func() { notify(dirty) })
 	})
 	err = m.loop(ctx, dirty, broken, box)
+	quiet()
 	notices.close()
 	err = errors.Join(err, m.leave(ctx))
 	box.close()
@@ -71,14 +75,26 @@ func (m *Manager) end() {
 	m.status.Missing = nil
 }
 
-// leave releases when Run ends.
+// leave releases when Run ends: the Sets, and what is the Manager's own.
 func (m *Manager) leave(ctx context.Context) error {
 	if m.cfg.Keep {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWithin)
 	defer cancel()
-	return m.Release(ctx)
+	m.mu.Lock()
+	var held []*Set
+	for _, s := range m.sets {
+		if s.held {
+			held = append(held, s)
+		}
+	}
+	m.mu.Unlock()
+	var errs []error
+	for _, s := range held {
+		errs = append(errs, s.Release(ctx))
+	}
+	return errors.Join(append(errs, m.Release(ctx))...)
 }
 
 // loop looks at the kernel when there is a notice, when something is due to be
@@ -115,7 +131,7 @@ func (m *Manager) loop(ctx context.Context, dirty <-chan struct{}, broken <-chan
 func (m *Manager) pass(ctx context.Context, w *watch, box *mailbox) (wake time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.status.Holding {
+	if !m.holds() {
 		w.missing = map[string]Event{}
 		m.status.Missing = nil
 		return time.Time{}
@@ -141,8 +157,9 @@ func (m *Manager) look(ctx context.Context, k *kernel, w *watch, box *mailbox, w
 	if err != nil {
 		return false, err
 	}
-	held := follow(m.status.State, m.index, have.Links)
-	changes, errs := plan(have, held)
+	m.announceChanged(have.Links)
+	held := union(m.held(nil, have.Links))
+	changes, errs := plan(have, held, claims{})
 	making, _ := split(changes)
 	due, events, next := w.step(time.Now(), held, making, errs)
 	*wake = next
@@ -153,17 +170,56 @@ func (m *Manager) look(ctx context.Context, k *kernel, w *watch, box *mailbox, w
 	done, err := carryOut(ctx, k, due)
 	m.status.PutBack += uint64(len(done))
 	m.tell(failures(err), box)
-	m.reindex(have.Links)
+	m.each(func(s *Set) {
+		s.relearn(have.Links)
+		m.announceAdded(s, done)
+	})
 	return len(done) > 0, nil
 }
 
-// reindex learns the interfaces that are new, or have come back as new ones.
-func (m *Manager) reindex(links []Link) {
-	for _, link := range links {
-		known := func(l Link) bool { return l.Index == m.index[link.Name] }
-		if !slices.ContainsFunc(links, known) {
-			m.index[link.Name] = link.Index
+// announceAdded announces what has been added to a set that was announced.
+func (m *Manager) announceAdded(s *Set, done []Change) {
+	added := map[addressKey]bool{}
+	for _, c := range done {
+		if c.Op == AddAddress {
+			added[c.Address.key()] = true
 		}
+	}
+	if len(added) == 0 {
+		return
+	}
+	m.herald.again(time.Now(), func(of *Set, a Address) bool { return of == s && added[a.key()] })
+}
+
+// announceChanged announces what is on interfaces that have another MAC, or
+// carrier again. The caller has m.mu.
+func (m *Manager) announceChanged(links []Link) {
+	if changed := m.herald.changed(links); len(changed) > 0 {
+		m.herald.again(time.Now(), func(s *Set, a Address) bool { return changed[s.index[a.Interface]] })
+	}
+}
+
+// announceLater sends the rounds that Announce does not wait for, until ctx ends.
+func (m *Manager) announceLater(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.herald.more:
+		case <-timer.C:
+		}
+		if tasks := m.herald.take(time.Now()); len(tasks) > 0 {
+			if err := m.send(ctx, tasks); err != nil && ctx.Err() == nil {
+				m.cfg.Logger.Warn("virtual addresses could not be announced", "err", err)
+			}
+		}
+		wait := passResync
+		if next := m.herald.next(); !next.IsZero() {
+			wait = max(roundSpacing, time.Until(next))
+		}
+		timer.Reset(wait)
 	}
 }
 
@@ -241,4 +297,14 @@ func (b *mailbox) deliver() {
 		}
 		b.mu.Lock()
 	}
+}
+
+// Announce tells the neighbours where the Set's addresses are, as
+// Manager.Announce does.
+func (s *Set) Announce(ctx context.Context) error {
+	tasks, err := s.m.herald.begin(time.Now(), s)
+	if len(tasks) > 0 && err == nil {
+		err = s.m.send(ctx, tasks)
+	}
+	return opError("announce", s.object(), err)
 }

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,7 +24,7 @@ func (k *kernel) settle(done []Change) error {
 		if c.Op != AddAddress || !c.Address.Addr.Is6() || link == nil || !link.Up {
 			continue
 		}
-		for !isLocal(c.Address) {
+		for !k.isLocal(c.Address) {
 			if time.Now().After(deadline) {
 				errs = append(errs, opError("verify", c.Address.object(), errors.New("the kernel has it and does not take packets for it yet")))
 				break
@@ -36,7 +36,8 @@ func (k *kernel) settle(done []Change) error {
 }
 
 // isLocal asks the kernel where it would send a packet to the address.
-func isLocal(a Address) bool {
-	routes, err := netlink.RouteGet(a.Addr.AsSlice())
-	return err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_LOCAL
+func (k *kernel) isLocal(a Address) bool {
+	head := nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET6, Dst_len: 128}}
+	msgs, err := k.request(unix.RTM_GETROUTE, 0, &head, nl.NewRtAttr(unix.RTA_DST, a.Addr.AsSlice())).Execute(unix.NETLINK_ROUTE, unix.RTM_NEWROUTE)
+	return err == nil && len(msgs) > 0 && len(msgs[0]) >= unix.SizeofRtMsg && nl.DeserializeRtMsg(msgs[0]).Type == unix.RTN_LOCAL
 }

@@ -1,6 +1,9 @@
 package vip
 
-import "slices"
+import (
+	"net"
+	"slices"
+)
 
 // A Snapshot is what the kernel had at one moment, and what of it is ours.
 type Snapshot struct {
@@ -14,6 +17,8 @@ type Snapshot struct {
 	Originals []Setting
 	// Ports are the GUE ports that are ours.
 	Ports []GUE
+
+	partial bool // only some interfaces, with their addresses
 }
 
 // A Link is a network interface.
@@ -22,8 +27,14 @@ type Link struct {
 	Name  string
 	Alias string
 	Up    bool // administratively
-	Ours  bool // a tunnel device of this mark
+	Ours  bool // a device of this mark
 	Conf  Conf // its IPv4 settings; nil if it has no IPv4
+	// MAC is the address by which neighbours reach it; nil if it has no neighbours
+	// that learn (lo, tunnels, dummy devices).
+	MAC     net.HardwareAddr
+	Carrier bool // frames can leave
+	Parent  int  // index of the interface below a VLAN or macvlan, 0 if there is none
+	Router  bool // it forwards IPv6
 }
 
 // A Present is an address that is there.

@@ -145,18 +145,17 @@ func flatten(err error) []*OpError {
 	return nil
 }
 
-// follow rewrites a state for interfaces that have been renamed since it was
-// applied: an address stays with its device, which the index tells.
-func follow(s State, index map[string]int, links []Link) State {
+// follow rewrites a normal state for interfaces that have been renamed since it
+// was applied: an address stays with its device, which the index tells. now has
+// the names of the interfaces.
+func follow(s State, index map[string]int, now map[int]string) State {
 	name := func(old string) string {
-		for _, link := range links {
-			if link.Index == index[old] {
-				return link.Name
-			}
+		if name, ok := now[index[old]]; ok {
+			return name
 		}
 		return old
 	}
-	s = s.normal()
+	s = State{slices.Clone(s.Addresses), slices.Clone(s.Tunnels), slices.Clone(s.SuppressARP)}
 	for i := range s.Addresses {
 		s.Addresses[i].Interface = name(s.Addresses[i].Interface)
 	}

@@ -107,7 +107,7 @@ func TestWatch(t *testing.T) {
 func TestFollowRenamedInterfaces(t *testing.T) {
 	index := map[string]int{"eth0": 2, "gone": 5}
 	s := State{Addresses: want("10.0.0.1@eth0", "10.0.0.2@gone", "10.0.0.3@lo").Addresses, SuppressARP: []string{"eth0", "all"}}
-	got := follow(s, index, []Link{{Index: 2, Name: "lan0"}, {Index: 3, Name: "eth0"}, {Index: 9, Name: "gone"}, {Index: 1, Name: "lo"}})
+	got := follow(s, index, map[int]string{2: "lan0", 3: "eth0", 9: "gone", 1: "lo"})
 	text := fmt.Sprint(got.Addresses, got.SuppressARP)
 	if text != "[10.0.0.1/32 dev lan0 10.0.0.2/32 dev gone 10.0.0.3/32 dev lo] [lan0 all]" {
 		t.Error(text)

@@ -1,0 +1,104 @@
+package vip
+
+import (
+	"fmt"
+	"io/fs"
+	"slices"
+)
+
+// claims are what one or several states hold.
+type claims struct {
+	addresses map[addressKey]bool
+	devices   map[string]bool
+	ports     map[GUE]bool
+	settings  map[settingKey]bool
+}
+
+// claim collects what states hold. They are normal.
+func claim(states ...State) claims {
+	c := claims{map[addressKey]bool{}, map[string]bool{}, map[GUE]bool{}, map[settingKey]bool{}}
+	for _, s := range states {
+		for _, a := range s.Addresses {
+			c.addresses[a.key()] = true
+		}
+		for _, t := range s.Tunnels {
+			c.devices[t.Name] = true
+			c.settings[settingKey{t.Name, RPFilter}] = true
+			if t.GUEPort != 0 && !t.Existing {
+				c.ports[t.gue()] = true
+			}
+		}
+		for _, name := range s.SuppressARP {
+			for key := range quietValue {
+				c.settings[settingKey{name, key}] = true
+			}
+		}
+	}
+	return c
+}
+
+// union is one state that is all of these. What several have in common is in it
+// once: the first one's.
+func union(states []State) State {
+	var all State
+	seen := map[any]bool{}
+	once := func(key any) bool {
+		was := seen[key]
+		seen[key] = true
+		return !was
+	}
+	for _, s := range states {
+		for _, a := range s.Addresses {
+			if once(a.key()) {
+				all.Addresses = append(all.Addresses, a)
+			}
+		}
+		for _, t := range s.Tunnels {
+			if once("device " + t.Name) {
+				all.Tunnels = append(all.Tunnels, t)
+			}
+		}
+		for _, name := range s.SuppressARP {
+			if once("arp " + name) {
+				all.SuppressARP = append(all.SuppressARP, name)
+			}
+		}
+	}
+	return all
+}
+
+// clash tells what two states, both normal, cannot have at the same time: the
+// same address, or devices that differ under one name. owner has the second.
+func clash(want, other State, owner string) error {
+	taken := fmt.Errorf("%s has it: %w", owner, fs.ErrExist)
+	for _, a := range want.Addresses {
+		for _, b := range other.Addresses {
+			if a.key() == b.key() {
+				return opError("share", a.object(), taken)
+			}
+		}
+	}
+	for _, t := range want.Tunnels {
+		if slices.ContainsFunc(other.Tunnels, func(o Tunnel) bool { return o.Name == t.Name && o != t }) {
+			return opError("share", t.object(), taken)
+		}
+	}
+	return nil
+}
+
+// names are the interfaces that a normal state is about, each once.
+func (s State) names() []string {
+	var list []string
+	for _, a := range s.Addresses {
+		list = append(list, a.Interface)
+	}
+	for _, t := range s.Tunnels {
+		list = append(list, t.Name)
+	}
+	list = append(list, s.SuppressARP...)
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// plain tells whether a state is addresses alone.
+func (s State) plain() bool { return len(s.Tunnels) == 0 && len(s.SuppressARP) == 0 }

@@ -1,0 +1,213 @@
+package vip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+)
+
+// hold makes a set hold what choose says, and carries out the plan for it.
+func (m *Manager) hold(ctx context.Context, op string, s *Set, choose func(*Set) (bool, State)) (done []Change, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	holding, state := choose(s)
+	if s.closed {
+		return nil, opError(op, s.object(), fmt.Errorf("the Set is closed: %w", net.ErrClosed))
+	}
+	if err := m.free(s, state); err != nil {
+		return nil, err
+	}
+	if !holding {
+		m.herald.drop(s) // nothing is announced any more, whatever else happens
+	}
+	err = m.change(ctx, op, func(k *kernel) (err error) {
+		done, err = m.rehold(ctx, k, s, holding, state)
+		return err
+	})
+	notify(m.wake)
+	return done, err
+}
+
+// rehold is hold with the kernel.
+func (m *Manager) rehold(ctx context.Context, k *kernel, s *Set, holding bool, state State) (done []Change, err error) {
+	before := State{}
+	if s.held {
+		before = s.state
+	}
+	want := State{}
+	if holding {
+		want = state
+	}
+	known := slices.Collect(maps.Values(s.index))
+	m.remember(s, holding, state)
+	if m.swept && before.plain() && state.plain() && !m.suppresses() {
+		err = k.readSome(union([]State{before, state}).names(), known...)
+	} else {
+		_, err = k.read()
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.learn(k.have.Links)
+	changes, errs := plan(k.have, want, claim(m.held(s, k.have.Links)...))
+	done, err = carryOut(ctx, k, changes)
+	m.swept = m.swept || err == nil && !k.have.partial
+	err = errors.Join(join(errs), err, m.verify(k, done))
+	s.learn(k.have.Links)
+	m.announceAdded(s, done)
+	return done, err
+}
+
+// free tells whether no other set has what this one wants.
+func (m *Manager) free(s *Set, want State) error {
+	if s != m.base {
+		if err := clash(want, m.base.state, "the Manager's own State"); err != nil {
+			return err
+		}
+	}
+	for _, other := range m.sets {
+		if other == s {
+			continue
+		}
+		if err := clash(want, other.state, fmt.Sprintf("the Set %q", other.name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Manager) remember(s *Set, holding bool, state State) {
+	s.held, s.state, s.index = holding, state, map[string]int{}
+	if holding {
+		m.herald.hold(s, state.Addresses)
+	}
+	ips := map[netip.Addr]bool{}
+	m.each(func(s *Set) {
+		for _, a := range s.state.Addresses {
+			if s.held {
+				ips[a.Addr] = true
+			}
+		}
+	})
+	m.wanted.Store(&ips)
+}
+
+// each calls fn for all sets.
+func (m *Manager) each(fn func(*Set)) {
+	fn(m.base)
+	for _, s := range m.sets {
+		fn(s)
+	}
+}
+
+// holds tells whether something is held.
+func (m *Manager) holds() bool {
+	any := false
+	m.each(func(s *Set) { any = any || s.held })
+	return any
+}
+
+// suppresses tells whether something that is held keeps ARP silent.
+func (m *Manager) suppresses() bool {
+	any := false
+	m.each(func(s *Set) { any = any || s.held && len(s.state.SuppressARP) > 0 })
+	return any
+}
+
+// held are the states of all sets that hold something, except one, as the
+// interfaces are called now.
+func (m *Manager) held(except *Set, links []Link) []State {
+	now := make(map[int]string, len(links))
+	for _, link := range links {
+		now[link.Index] = link.Name
+	}
+	var list []State
+	m.each(func(s *Set) {
+		if s.held && s != except {
+			list = append(list, follow(s.state, s.index, now))
+		}
+	})
+	return list
+}
+
+// concerns tells whether a notice about an IP may matter.
+func (m *Manager) concerns(addr netip.Addr) bool {
+	ips := m.wanted.Load()
+	return ips != nil && (*ips)[addr]
+}
+
+// change calls fn with the kernel, if the Manager is open.
+func (m *Manager) change(ctx context.Context, op string, fn func(*kernel) error) error {
+	if err := ctx.Err(); err != nil {
+		return opError(op, "", err)
+	}
+	if m.lock == nil {
+		return opError(op, "", fmt.Errorf("the Manager is not open: %w", net.ErrClosed))
+	}
+	return opError(op, "", m.session(func(k *kernel) error {
+		err := fn(k)
+		return errors.Join(err, k.save())
+	}))
+}
+
+// carryOut makes the changes in their order, and goes on after a failure except
+// where a change depends on the failed one. It returns those that were made.
+func carryOut(ctx context.Context, k *kernel, changes []Change) (done []Change, err error) {
+	var errs []error
+	var loud, stuck bool // ARP would answer; an address of ours is still there
+	failed := map[string]bool{}
+	for _, c := range changes {
+		if err := ctx.Err(); err != nil {
+			errs = append(errs, opError(c.Op.String(), c.object(), err))
+			break
+		}
+		if c.Op == AddAddress && (loud || failed[c.device()]) || c.Op == RestoreSetting && stuck {
+			continue
+		}
+		if err := k.execute(c); err != nil {
+			errs = append(errs, opError(c.Op.String(), c.object(), err))
+			loud = loud || c.Op == ChangeSetting && quietValue[c.Setting.Key] != 0
+			stuck = stuck || c.Op == DeleteAddress
+			failed[c.device()] = failed[c.device()] || c.Op == AddTunnel
+			continue
+		}
+		done = append(done, c)
+	}
+	return done, errors.Join(errs...)
+}
+
+// verify reads back that the added addresses are there and carry the mark, the
+// first time; and waits until they take packets.
+func (m *Manager) verify(k *kernel, done []Change) error {
+	makes := func(op Op) bool { return slices.ContainsFunc(done, func(c Change) bool { return c.Op == op }) }
+	if !makes(AddAddress) {
+		return nil
+	}
+	if m.proved && !makes(AddTunnel) {
+		return k.settle(done)
+	}
+	if err := k.table(); err != nil {
+		return err
+	}
+	have := k.have
+	var errs []error
+	for _, c := range done {
+		if c.Op != AddAddress {
+			continue
+		}
+		i := slices.IndexFunc(have.Addresses, func(p Present) bool { return p.key() == c.Address.key() && p.Bits == c.Address.Bits })
+		switch {
+		case i < 0:
+			errs = append(errs, opError("verify", c.Address.object(), errors.New("somebody removed it at once")))
+		case !have.Addresses[i].Ours:
+			err := fmt.Errorf("the kernel does not keep our mark: %w", errors.ErrUnsupported)
+			errs = append(errs, opError("verify", c.Address.object(), errors.Join(err, k.deleteAddress(c.Address))))
+		}
+	}
+	m.proved = m.proved || len(errs) == 0
+	return errors.Join(append(errs, k.settle(done))...)
+}
