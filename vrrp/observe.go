@@ -20,6 +20,7 @@ const (
 // mind it: whether they are configured as this one is, and whether there are any.
 type observer struct {
 	cfg    *Config
+	ours   addressSet
 	now    time.Duration
 	seen   []observed
 	events []Event
@@ -38,11 +39,16 @@ type observed struct {
 	foreign bool
 }
 
-func newObserver(cfg *Config) *observer { return &observer{cfg: cfg} }
+func newObserver(cfg *Config) *observer {
+	o := &observer{}
+	o.config(cfg)
+	return o
+}
 
 // config changes the configuration. Differences that are left are told again.
 func (o *observer) config(cfg *Config) {
 	o.cfg = cfg
+	o.ours.config(cfg.Addresses)
 	for i := range o.seen {
 		o.seen[i].told, o.seen[i].foreign = 0, false
 	}
@@ -73,14 +79,14 @@ func (o *observer) packet(now time.Duration, h header, p *Packet, d Drop) []Even
 	}
 	e.update(now, p)
 	o.events = o.events[:0]
-	if len(p.Addresses) > 0 && disjoint(p.Addresses, o.cfg.Addresses) {
+	if len(p.Addresses) > 0 && o.ours.foreign(p.Addresses) {
 		if !e.foreign {
 			e.foreign = true
 			o.events = append(o.events, Event{Kind: ForeignCluster, Peer: e.peer})
 		}
 		return o.events
 	}
-	if len(p.Addresses) > 0 && !sameSet(p.Addresses, o.cfg.Addresses) {
+	if len(p.Addresses) > 0 && !o.ours.same(p.Addresses) {
 		differs |= AddressMismatch
 	}
 	if p.Version == o.cfg.Version && p.Interval != o.cfg.Interval {
@@ -160,15 +166,4 @@ func (o *observer) peers() []Peer {
 	}
 	slices.SortFunc(list, func(a, b Peer) int { return a.Addr.Compare(b.Addr) })
 	return list
-}
-
-// disjoint says whether a and b have no address in common. A link-local address
-// counts as any other.
-func disjoint(a, b []netip.Addr) bool {
-	for _, x := range b {
-		if slices.Contains(a, x) {
-			return false
-		}
-	}
-	return true
 }

@@ -20,6 +20,7 @@ type header struct {
 // authentication has to remember.
 type wire struct {
 	cfg  *Config
+	ours addressSet
 	ah   ahState
 	hmac hmacState
 }
@@ -33,6 +34,7 @@ func newWire(cfg *Config) *wire {
 // config changes the configuration and keeps what authentication remembers.
 func (w *wire) config(cfg *Config) {
 	w.cfg = cfg
+	w.ours.config(cfg.Addresses)
 	w.ah.config(cfg)
 	w.hmac.config(cfg)
 }
@@ -100,7 +102,7 @@ func (w *wire) agrees(p *Packet) Drop {
 		return DropNone // differences are for the observer
 	case p.Interval != w.cfg.Interval:
 		return DropInterval
-	case p.Priority != 255 && !sameSet(p.Addresses, w.cfg.Addresses):
+	case p.Priority != 255 && !w.ours.same(p.Addresses):
 		return DropAddresses
 	}
 	return DropNone
@@ -129,21 +131,4 @@ func (w *wire) encode(b []byte, p *Packet, src, dst netip.Addr, now time.Time) [
 	b = p.appendMessage(b, wireNone, "")
 	p.seal(b[start:], src, dst, w.cfg.Checksum)
 	return b
-}
-
-// sameSet says whether a and b are the same addresses in any order. b has no
-// address twice.
-func sameSet(a, b []netip.Addr) bool {
-	if slices.Equal(a, b) {
-		return true
-	}
-	if len(a) != len(b) {
-		return false
-	}
-	for _, x := range b {
-		if !slices.Contains(a, x) {
-			return false
-		}
-	}
-	return true
 }

@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -69,4 +70,33 @@ func BenchmarkDecode(b *testing.B) {
 			}
 		})
 	}
+}
+
+// The worst that anybody can send: 255 addresses in another order, or none of ours.
+func BenchmarkAddresses(b *testing.B) {
+	set, other := addressSet{}, make([]netip.Addr, 255)
+	reverse := make([]netip.Addr, 255)
+	list := make([]netip.Addr, 255)
+	for i := range 255 {
+		list[i] = netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})
+		reverse[254-i] = list[i]
+		other[i] = netip.AddrFrom4([4]byte{10, 0, 1, byte(i)})
+	}
+	set.config(list)
+	b.Run("same", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if !set.same(reverse) {
+				b.Fatal("not the same")
+			}
+		}
+	})
+	b.Run("foreign", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if !set.foreign(other) {
+				b.Fatal("not foreign")
+			}
+		}
+	})
 }
