@@ -34,8 +34,8 @@ func (p *keepalived) config() string {
 	if p.opts.nopreempt {
 		b.WriteString("\tnopreempt\n")
 	}
-	if m.auth != "" {
-		fmt.Fprintf(&b, "\tauthentication {\n\t\tauth_type %s\n\t\tauth_pass s3cret\n\t}\n", strings.ToUpper(m.auth))
+	if p.opts.auth != "" {
+		fmt.Fprintf(&b, "\tauthentication {\n\t\tauth_type %s\n\t\tauth_pass s3cret\n\t}\n", strings.ToUpper(p.opts.auth))
 	}
 	if m.virtual {
 		b.WriteString("\tuse_vmac\n")

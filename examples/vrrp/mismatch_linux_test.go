@@ -10,42 +10,49 @@ import (
 // addresses are those of the router that has more.
 var addresses = []string{"10.51.0.100", "10.51.0.101"}
 
-// TestDifferingAddresses runs routers whose lists of virtual addresses differ.
-// Who takes such advertisements has one master, who drops them two; ours tells
+// TestDifferingConfigurations runs routers that are not configured alike. Who
+// takes the other's advertisements has one master, who drops them two; ours tells
 // it in both cases.
-func TestDifferingAddresses(t *testing.T) {
+func TestDifferingConfigurations(t *testing.T) {
 	t.Parallel()
 	program := bin.Path(t, "vrrp")
-	more, others := addresses, addresses[1:]
+	a, b := options{priority: high}, options{priority: low}
+	more, foreign, password, message := b, b, b, a
+	more.vips, foreign.vips, password.auth, message.extra = addresses, addresses[1:], "pass", []string{"-checksum", "message-only"}
 	for _, tt := range []struct {
-		name, mode, a, b string
-		vipsB            []string
-		masters          int
-		event            string // of every lvskit that hears the other
+		name, mode string
+		kindA      string
+		a          options
+		kindB      string
+		b          options
+		masters    int
+		event      string // of every lvskit that hears the other, or ""
 	}{
-		{"ours takes what keepalived sends", "v3 IPv4", "keepalived", "lvskit", more, 1, "peer differs"},
-		{"ours takes what FRR sends", "v3 IPv4", "frr", "lvskit", more, 1, "peer differs"},
-		{"ours takes what ours sends", "v3 IPv4", "lvskit", "lvskit", more, 1, "peer differs"},
-		{"keepalived drops what ours sends", "v3 IPv4", "lvskit", "keepalived", more, 2, "peer differs"},
-		{"FRR takes what ours sends", "v3 IPv4", "lvskit", "frr", more, 1, ""},
-		{"v2 drops it, ours too", "v2", "lvskit", "lvskit", more, 2, "peer differs"},
-		{"another cluster of ours", "v3 IPv4", "lvskit", "lvskit", others, 1, "foreign cluster"},
-		{"another cluster of keepalived", "v3 IPv4", "lvskit", "keepalived", others, 2, "foreign cluster"},
+		{"more addresses: ours takes what keepalived sends", "v3 IPv4", "keepalived", a, "lvskit", more, 1, "peer differs"},
+		{"more addresses: ours takes what FRR sends", "v3 IPv4", "frr", a, "lvskit", more, 1, "peer differs"},
+		{"more addresses: ours takes what ours sends", "v3 IPv4", "lvskit", a, "lvskit", more, 1, "peer differs"},
+		{"more addresses: keepalived drops what ours sends", "v3 IPv4", "lvskit", a, "keepalived", more, 2, "peer differs"},
+		{"more addresses: FRR takes what ours sends", "v3 IPv4", "lvskit", a, "frr", more, 1, ""},
+		{"more addresses: all drop it in v2", "v2", "lvskit", a, "lvskit", more, 2, "peer differs"},
+		{"other addresses: another cluster of ours", "v3 IPv4", "lvskit", a, "lvskit", foreign, 1, "foreign cluster"},
+		{"other addresses: another cluster of keepalived", "v3 IPv4", "lvskit", a, "keepalived", foreign, 2, "foreign cluster"},
+		{"a password here and none there: keepalived", "v2", "lvskit", a, "keepalived", password, 2, "peer differs"},
+		{"a password here and none there: ours", "v2", "keepalived", a, "lvskit", password, 2, "peer differs"},
+		{"checksum without pseudo-header: keepalived drops it", "v3 IPv4", "lvskit", message, "keepalived", b, 2, "two active"},
+		{"checksum without pseudo-header: ours takes it", "v3 IPv4", "lvskit", message, "lvskit", b, 1, ""},
 	} {
-		pair := [2]string{tt.a, tt.b}
-		m, _ := named(tt.mode).of(pair)
-		if thin(pair, m) {
+		m, _ := named(tt.mode).of([2]string{tt.kindA, tt.kindB})
+		if left(tt.kindA, tt.kindB, m) {
 			continue
 		}
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			c := newRig(t, program, m).cell(t, tt.a, options{priority: high}, tt.b, options{priority: low, vips: tt.vipsB})
-			c.a.start(t)
+			c := newRig(t, program, m).cell(t, tt.kindA, tt.a, tt.kindB, tt.b)
 			begun := time.Now()
+			c.a.start(t)
 			c.sole(t, c.a.at(), begun)
-			begun = time.Now()
 			c.b.start(t)
-			c.differ(t, tt.masters, tt.event, begun)
+			c.differ(t, tt.masters, tt.event)
 		})
 	}
 }
@@ -54,21 +61,17 @@ func TestDifferingAddresses(t *testing.T) {
 // only the other router hears anything. Masters are known by what they hold:
 // keepalived 2.2.7 as the second one advertises once and then hardly ever, because
 // each advertisement that it drops puts off its own.
-func (c *cell) differ(t *testing.T, masters int, event string, since time.Time) {
+func (c *cell) differ(t *testing.T, masters int, event string) {
 	t.Helper()
-	hears := []peer{c.b}
 	if masters == 2 {
 		await(t, "both hold addresses", 10*c.mode.every()+10*time.Second, func() bool {
 			return c.a.at().holds(t, addresses...) && c.b.at().holds(t, addresses...)
 		})
-		hears = append(hears, c.a)
+		await(t, "a tells of two masters", 10*time.Second, c.a.tells("two active"))
+		await(t, "b tells of two masters", 10*time.Second, c.b.tells("two active"))
+		await(t, "a tells: "+event, 10*time.Second, c.a.tells(event))
 	}
-	for _, p := range hears {
-		await(t, p.at().name+" tells: "+event, 10*time.Second, p.tells(event))
-		if masters == 2 {
-			await(t, p.at().name+" tells of two masters", 10*time.Second, p.tells("two active"))
-		}
-	}
+	await(t, "b tells: "+event, 10*time.Second, c.b.tells(event))
 	if masters == 1 {
 		c.sole(t, c.a.at(), time.Now())
 	}

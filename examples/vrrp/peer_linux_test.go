@@ -40,6 +40,8 @@ type options struct {
 	nopreempt bool
 	mark      int      // of lvskit, if not its own
 	vips      []string // instead of the mode's
+	auth      string   // instead of the mode's
+	extra     []string // more arguments of lvskit
 }
 
 // kinds make a peer of each kind on a node.
@@ -60,6 +62,9 @@ type common struct {
 func newCommon(t *testing.T, r *rig, n *node, o options) common {
 	if o.vips == nil {
 		o.vips = r.mode.vips
+	}
+	if o.auth == "" {
+		o.auth = r.mode.auth
 	}
 	return common{rig: r, node: n, opts: o, dir: t.TempDir()}
 }
@@ -138,7 +143,6 @@ func waitEnd(t *testing.T, p *lab.Process) {
 type lvskit struct {
 	common
 	program string
-	extra   []string // more arguments
 	process *lab.Process
 }
 
@@ -161,8 +165,8 @@ func (p *lvskit) args(t *testing.T) []string {
 			args = append(args, "-peer", a.String())
 		}
 	}
-	if m.auth != "" {
-		args = append(args, "-auth", m.auth, "-password", "s3cret")
+	if p.opts.auth != "" {
+		args = append(args, "-auth", p.opts.auth, "-password", "s3cret")
 	}
 	if m.virtual {
 		args = append(args, "-virtual-mac")
@@ -173,7 +177,7 @@ func (p *lvskit) args(t *testing.T) []string {
 	if p.opts.mark != 0 {
 		args = append(args, "-mark", strconv.Itoa(p.opts.mark))
 	}
-	return append(args, p.extra...)
+	return append(args, p.opts.extra...)
 }
 
 func (p *lvskit) start(t *testing.T) {

@@ -25,7 +25,7 @@ func TestWhatTheProgramTells(t *testing.T) {
 	if err := os.Chmod(script, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ours.extra = []string{"-notify", script}
+	ours.opts.extra = []string{"-notify", script}
 	begun := time.Now()
 	ours.start(t)
 	c.settled(t, ours, begun)

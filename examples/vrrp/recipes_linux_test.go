@@ -21,7 +21,7 @@ func TestTwoRoutersEachNodeMasterOfOne(t *testing.T) {
 	program := bin.Path(t, "vrrp")
 	for _, pair := range [][2]string{{"lvskit", "lvskit"}, {"lvskit", "keepalived"}} {
 		m := named("v3 IPv4")
-		if thin(pair, m) {
+		if left(pair[0], pair[1], m) {
 			continue
 		}
 		t.Run(pair[0]+" and "+pair[1], func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestNoPreemptOnBoth(t *testing.T) {
 	program := bin.Path(t, "vrrp")
 	for _, pair := range pairs {
 		m, _ := named("v3 IPv4").of(pair)
-		if thin(pair, m) {
+		if left(pair[0], pair[1], m) {
 			continue
 		}
 		t.Run(pair[0]+" and "+pair[1], func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestPreemptDelay(t *testing.T) {
 	const delay = 2 * time.Second
 	c := newCell(t, bin.Path(t, "vrrp"), named("v3 IPv4"), "lvskit", "lvskit")
 	ours := c.a.(*lvskit)
-	ours.extra = []string{"-preempt-delay", delay.String()}
+	ours.opts.extra = []string{"-preempt-delay", delay.String()}
 	begun := time.Now()
 	c.b.start(t)
 	c.settled(t, c.b, begun)

@@ -21,14 +21,19 @@ import (
 
 // cells is how many cells run at a time, unless -parallel says otherwise. They
 // wait for timers nearly all the time.
-const cells = 20
+func cells() int {
+	if emulated() {
+		return 6
+	}
+	return 20
+}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
-	if !given && !emulated() {
-		_ = flag.Set("test.parallel", strconv.Itoa(cells))
+	if !given {
+		_ = flag.Set("test.parallel", strconv.Itoa(cells()))
 	}
 	labtest.Main(m)
 }
@@ -129,6 +134,7 @@ type node struct {
 	wire    *lab.Capture
 	decoded int      // frames of it
 	sent    []advert // in order
+	claims  []time.Time
 }
 
 func newRig(t *testing.T, program string, m mode) *rig {
@@ -143,7 +149,7 @@ func newRig(t *testing.T, program string, m mode) *rig {
 		n.v4 = netip.AddrFrom4([4]byte{10, 51, 0, byte(i + 1)})
 		n.v6 = netip.MustParseAddr(fmt.Sprintf("fd51::%d", i+1))
 		n.link = labtest.Connect(t, n.host, lan, n.v4.String()+"/24", n.v6.String()+"/64")
-		n.wire = capture(t, n.link, isAdvert)
+		n.wire = capture(t, n.link, says)
 		n.serve(t)
 		r.nodes = append(r.nodes, n)
 	}

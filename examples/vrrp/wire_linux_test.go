@@ -25,6 +25,9 @@ const (
 	protoAH     = 51
 	protoVRRP   = 112
 	protoICMPv6 = 58
+
+	neighbourAdvert = 136  // type
+	solicited       = 0x40 // flag
 )
 
 // payload is what an IP packet carries.
@@ -54,7 +57,25 @@ func message(frame []byte) []byte {
 	return data
 }
 
-func isAdvert(frame []byte) bool { return message(frame) != nil }
+// claim is which address a frame announces unasked: gratuitous ARP of either form,
+// or an unsolicited neighbour advertisement.
+func claim(frame []byte) netip.Addr {
+	if len(frame) >= 42 && binary.BigEndian.Uint16(frame[12:]) == typeARP {
+		sender, target := netip.AddrFrom4([4]byte(frame[28:32])), netip.AddrFrom4([4]byte(frame[38:42]))
+		if sender == target {
+			return sender
+		}
+		return netip.Addr{}
+	}
+	proto, icmp := payload(frame)
+	if proto != protoICMPv6 || len(icmp) < 24 || icmp[0] != neighbourAdvert || icmp[4]&solicited != 0 {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom16([16]byte(icmp[8:24]))
+}
+
+// says is what is captured of a node.
+func says(frame []byte) bool { return message(frame) != nil || claim(frame).IsValid() }
 
 // answer is which address a frame says to be at which MAC, if it is an ARP reply
 // or neighbour advertisement that somebody has asked for.
@@ -68,8 +89,7 @@ func answer(frame []byte) (addr netip.Addr, mac net.HardwareAddr) {
 		return sender, slices.Clone(arp[8:14])
 	}
 	proto, icmp := payload(frame)
-	const solicited = 0x40
-	if proto != protoICMPv6 || len(icmp) < 32 || icmp[0] != 136 || icmp[4]&solicited == 0 || icmp[24] != 2 {
+	if proto != protoICMPv6 || len(icmp) < 32 || icmp[0] != neighbourAdvert || icmp[4]&solicited == 0 || icmp[24] != 2 {
 		return netip.Addr{}, nil
 	}
 	return netip.AddrFrom16([16]byte(icmp[8:24])), slices.Clone(icmp[26:32])
@@ -93,6 +113,9 @@ func source(frame []byte) netip.Addr {
 func (n *node) update() {
 	frames := n.wire.Frames()
 	for _, f := range frames[n.decoded:] {
+		if addr := claim(f.Data); f.FromHost && addr.IsValid() {
+			n.claims = append(n.claims, f.Time)
+		}
 		if msg := message(f.Data); f.FromHost && msg != nil {
 			n.sent = append(n.sent, advert{at: f.Time, from: n, source: source(f.Data), vrid: msg[1], priority: msg[2]})
 		}
@@ -156,6 +179,17 @@ func (r *rig) gap(t *testing.T, old, next *node, since time.Time) (time.Duration
 	}
 	t.Fatalf("%s has sent nothing before", old.name)
 	return 0, 0
+}
+
+// claimed is how often a node has announced an address since a moment.
+func (n *node) claimed(since time.Time) (times int) {
+	n.update()
+	for _, at := range n.claims {
+		if at.After(since) {
+			times++
+		}
+	}
+	return times
 }
 
 // sourceOf is what a node advertises from.
