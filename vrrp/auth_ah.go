@@ -119,7 +119,7 @@ func (s *ahState) encode(b []byte, p *Packet, src, dst netip.Addr, now time.Time
 	b = append(b, from[:]...)
 	b = binary.BigEndian.AppendUint32(b, s.seq)
 	b = append(b, make([]byte, ahDigestLen)...)
-	b = p.appendMessage(b, wireAH, "")
+	b = p.appendMessage(b, src, wireAH, "")
 	outer := b[start:]
 	p.seal(outer[ahLen:], src, dst, 0)
 

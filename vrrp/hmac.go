@@ -148,7 +148,7 @@ func (s *hmacState) next(now time.Time) uint64 {
 
 func (s *hmacState) encode(b []byte, p *Packet, src, dst netip.Addr, form Checksum, now time.Time) []byte {
 	start := len(b)
-	b = p.appendMessage(b, wireNone, "")
+	b = p.appendMessage(b, src, wireNone, "")
 	end := len(b)
 	if s.conf.Mode != HMACReceive {
 		b = append(b, trailerSHA256, s.active, 0, 0)

@@ -42,11 +42,13 @@ func ParsePacket(msg []byte, src, dst netip.Addr) (Packet, Drop) {
 }
 
 // Append appends the message for p, without an IP header and authentication, to
-// b. src and dst, of one family, are for the checksum. Of the Interval whole
-// seconds (v2) or steps of 10 ms (v3) are sent, and of Addresses 255 at most.
+// b. It is for tests and tools. src and dst, of one family, are for the checksum. Of
+// the Interval whole seconds (v2) or steps of 10 ms (v3) are sent, and of Addresses
+// 255 at most, and none of another family.
 func (p *Packet) Append(b []byte, src, dst netip.Addr) []byte {
+	src, dst = src.Unmap(), dst.Unmap()
 	start := len(b)
-	b = p.appendMessage(b, 0, "")
+	b = p.appendMessage(b, src, wireNone, "")
 	p.seal(b[start:], src, dst, p.Checksum)
 	return b
 }
@@ -136,24 +138,32 @@ func (p *Packet) verify(msg []byte, end int, src, dst, group netip.Addr) Drop {
 	return DropNone
 }
 
-// appendMessage appends the message with a checksum of 0.
-func (p *Packet) appendMessage(b []byte, authType uint8, password string) []byte {
-	addresses := p.Addresses[:min(len(p.Addresses), 255)]
-	b = append(b, byte(p.Version)<<4|typeAdvert, p.VRID, p.Priority, byte(len(addresses)))
+// appendMessage appends the message with a checksum of 0. Addresses of another
+// family than src are left out.
+func (p *Packet) appendMessage(b []byte, src netip.Addr, authType uint8, password string) []byte {
+	version, start, six := p.Version, len(b), src.Is6()
+	if version == 0 {
+		version = V3
+	}
+	b = append(b, byte(version)<<4|typeAdvert, p.VRID, p.Priority, 0)
 	if p.Version == V2 {
 		b = append(b, authType, byte(p.Interval/time.Second), 0, 0)
 	} else {
 		b = binary.BigEndian.AppendUint16(b, uint16(p.Interval/centisecond)&0xfff)
 		b = append(b, 0, 0)
 	}
-	for _, a := range addresses {
-		if a.Is4() {
-			x := a.As4()
-			b = append(b, x[:]...)
-		} else {
+	for _, a := range p.Addresses[:min(len(p.Addresses), maxAddresses)] {
+		switch {
+		case six && a.Is6():
 			x := a.As16()
 			b = append(b, x[:]...)
+		case !six && a.Unmap().Is4():
+			x := a.As4()
+			b = append(b, x[:]...)
+		default:
+			continue
 		}
+		b[start+3]++
 	}
 	if p.Version == V2 {
 		var x [passwordLen]byte
@@ -166,7 +176,7 @@ func (p *Packet) appendMessage(b []byte, authType uint8, password string) []byte
 // seal puts the checksum into msg. A trailer is part of msg over IPv6 only.
 func (p *Packet) seal(msg []byte, src, dst netip.Addr, form Checksum) {
 	sum := onesSum(0, msg)
-	if src.Is6() || p.Version == V3 && form == PseudoHeader {
+	if src.Is6() || p.Version != V2 && form == PseudoHeader {
 		sum += pseudoSum(src, dst, len(msg))
 	}
 	binary.BigEndian.PutUint16(msg[checksumOff:], ^fold(sum))

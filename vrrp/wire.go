@@ -123,12 +123,12 @@ func (w *wire) encode(b []byte, p *Packet, src, dst netip.Addr, now time.Time) [
 		return w.hmac.encode(b, p, src, dst, w.cfg.Checksum, now)
 	case AuthPass:
 		start := len(b)
-		b = p.appendMessage(b, wirePass, auth.Password)
+		b = p.appendMessage(b, src, wirePass, auth.Password)
 		p.seal(b[start:], src, dst, w.cfg.Checksum)
 		return b
 	}
 	start := len(b)
-	b = p.appendMessage(b, wireNone, "")
+	b = p.appendMessage(b, src, wireNone, "")
 	p.seal(b[start:], src, dst, w.cfg.Checksum)
 	return b
 }

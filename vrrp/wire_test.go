@@ -126,3 +126,39 @@ func samePacket(a, b Packet) bool {
 	a.Addresses, b.Addresses = nil, nil
 	return same && a.Version == b.Version && a.VRID == b.VRID && a.Priority == b.Priority && a.Interval == b.Interval && a.Checksum == b.Checksum
 }
+
+func TestAppendTakesWhatItGets(t *testing.T) {
+	v4, v6 := addrs("192.0.2.2", "224.0.0.18"), addrs("fe80::2", "ff02::12")
+	many := make([]netip.Addr, 300)
+	for i := range many {
+		many[i] = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+	}
+	for _, tt := range []struct {
+		name string
+		p    Packet
+		ends []netip.Addr
+		want []netip.Addr
+	}{
+		{"no version is VRRPv3", Packet{Addresses: addrs("192.0.2.1")}, v4, addrs("192.0.2.1")},
+		{"IPv4 in the form of IPv6", Packet{Addresses: addrs("::ffff:192.0.2.1")}, v4, addrs("192.0.2.1")},
+		{"mixed families, IPv4", Packet{Addresses: addrs("fe80::1", "192.0.2.1")}, v4, addrs("192.0.2.1")},
+		{"mixed families, IPv6", Packet{Addresses: addrs("fe80::1", "192.0.2.1")}, v6, addrs("fe80::1")},
+		{"zero addresses", Packet{Version: V2, Addresses: []netip.Addr{{}, v4[0]}}, v4, v4[:1]},
+		{"300 addresses", Packet{Addresses: many}, v4, many[:255]},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.p.Interval = time.Second
+			have, d := ParsePacket(tt.p.Append(nil, tt.ends[0], tt.ends[1]), tt.ends[0], tt.ends[1])
+			if d != DropNone || !slices.Equal(have.Addresses, tt.want) {
+				t.Errorf("%v %v, want %v", d, have.Addresses, tt.want)
+			}
+		})
+	}
+	p := Packet{Version: V3, Interval: time.Second, Addresses: addrs("192.0.2.1")}
+	if msg := p.Append(nil, netip.Addr{}, netip.Addr{}); len(msg) != 12 {
+		t.Errorf("without source: %x", msg)
+	}
+	if _, d := ParsePacket(nil, netip.Addr{}, netip.Addr{}); d != DropLength {
+		t.Errorf("nothing at all: %v", d)
+	}
+}
