@@ -73,7 +73,7 @@ func (m *Manager) survey(tasks []task) (Snapshot, error) {
 		}
 	}
 	var have Snapshot
-	err := m.session(func(k *kernel) error {
+	err := m.quick(func(k *kernel) error {
 		err := k.readSome(names[:min(len(names), someLinks)])
 		if err == nil && len(k.have.Links) < len(names) { // many, or one is gone or has been renamed
 			err = k.table()

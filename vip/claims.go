@@ -70,17 +70,19 @@ func union(states []State) State {
 // clash tells what two states, both normal, cannot have at the same time: the
 // same address, or devices that differ under one name. owner has the second.
 func clash(want, other State, owner string) error {
-	taken := fmt.Errorf("%s has it: %w", owner, fs.ErrExist)
+	taken := func(object string) error {
+		return opError("share", object, fmt.Errorf("%s has it: %w", owner, fs.ErrExist))
+	}
 	for _, a := range want.Addresses {
 		for _, b := range other.Addresses {
 			if a.key() == b.key() {
-				return opError("share", a.object(), taken)
+				return taken(a.object())
 			}
 		}
 	}
 	for _, t := range want.Tunnels {
 		if slices.ContainsFunc(other.Tunnels, func(o Tunnel) bool { return o.Name == t.Name && o != t }) {
-			return opError("share", t.object(), taken)
+			return taken(t.object())
 		}
 	}
 	return nil
@@ -102,3 +104,8 @@ func (s State) names() []string {
 
 // plain tells whether a state is addresses alone.
 func (s State) plain() bool { return len(s.Tunnels) == 0 && len(s.SuppressARP) == 0 }
+
+// same tells whether two normal states are one and the same.
+func (s State) same(other State) bool {
+	return slices.Equal(s.Addresses, other.Addresses) && slices.Equal(s.Tunnels, other.Tunnels) && slices.Equal(s.SuppressARP, other.SuppressARP)
+}

@@ -23,17 +23,9 @@ type notesFile struct {
 
 // load reads the notes. What cannot be read as notes is told and then void, so
 // that it never keeps an address from being held or released.
-func (k *kernel) load(dir string, socket int) error {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return fmt.Errorf("read boot id: %w", err)
-	}
-	id, err := namespaceID(socket)
-	if err != nil {
-		return err
-	}
-	k.file.path = filepath.Join(dir, fmt.Sprintf("vip-%d-%x.json", k.mark, id))
-	k.notes = notes{Boot: strings.TrimSpace(string(boot))}
+func (k *kernel) load(dir string, l *line) error {
+	k.file.path = filepath.Join(dir, fmt.Sprintf("vip-%d-%x.json", k.mark, l.id))
+	k.notes = notes{Boot: l.boot}
 	file, err := os.OpenFile(k.file.path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -50,6 +42,17 @@ func (k *kernel) load(dir string, socket int) error {
 		k.log.Warn("run file ignored: original kernel settings are not known", "file", k.file.path, "err", err)
 	}
 	return nil
+}
+
+// identity tells the namespace of a socket and of the calling thread, and the
+// boot.
+func identity(socket int) (id uint64, boot string, err error) {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return 0, "", fmt.Errorf("read boot id: %w", err)
+	}
+	id, err = namespaceID(socket)
+	return id, strings.TrimSpace(string(text)), err
 }
 
 // namespaceID tells network namespaces apart: by the cookie, which no other one

@@ -21,35 +21,41 @@ func (m *Manager) hold(ctx context.Context, op string, s *Set, choose func(*Set)
 	if err := m.free(s, state); err != nil {
 		return nil, err
 	}
+	session, read := m.reading(s, state)
 	if !holding {
 		m.herald.drop(s) // nothing is announced any more, whatever else happens
 	}
-	err = m.change(ctx, op, func(k *kernel) (err error) {
-		done, err = m.rehold(ctx, k, s, holding, state)
+	err = m.change(ctx, op, session, func(k *kernel) (err error) {
+		done, err = m.rehold(ctx, k, s, holding, state, read)
 		return err
 	})
 	notify(m.wake)
 	return done, err
 }
 
-// rehold is hold with the kernel.
-func (m *Manager) rehold(ctx context.Context, k *kernel, s *Set, holding bool, state State) (done []Change, err error) {
-	before := State{}
-	if s.held {
-		before = s.state
+// reading says how the kernel is spoken with, and how much of it is read, to hold
+// a state or let it go: with addresses alone only their interfaces, once all has
+// been swept.
+func (m *Manager) reading(s *Set, state State) (session func(func(*kernel) error) error, read func(*kernel) error) {
+	if !m.swept || s.held && !s.state.plain() || !state.plain() || m.suppresses() {
+		return m.session, func(k *kernel) error { _, err := k.read(); return err }
 	}
+	names := state.names()
+	if s.held {
+		names = union([]State{s.state, state}).names()
+	}
+	indexes := slices.Collect(maps.Values(s.index))
+	return m.quick, func(k *kernel) error { return k.readSome(names, indexes...) }
+}
+
+// rehold is hold with the kernel.
+func (m *Manager) rehold(ctx context.Context, k *kernel, s *Set, holding bool, state State, read func(*kernel) error) (done []Change, err error) {
 	want := State{}
 	if holding {
 		want = state
 	}
-	known := slices.Collect(maps.Values(s.index))
 	m.remember(s, holding, state)
-	if m.swept && before.plain() && state.plain() && !m.suppresses() {
-		err = k.readSome(union([]State{before, state}).names(), known...)
-	} else {
-		_, err = k.read()
-	}
-	if err != nil {
+	if err := read(k); err != nil {
 		return nil, err
 	}
 	s.learn(k.have.Links)
@@ -62,8 +68,12 @@ func (m *Manager) rehold(ctx context.Context, k *kernel, s *Set, holding bool, s
 	return done, err
 }
 
-// free tells whether no other set has what this one wants.
+// free tells whether no other set has what this one wants. What it has is its
+// own.
 func (m *Manager) free(s *Set, want State) error {
+	if m.sets[s.name] == s && s.state.same(want) {
+		return nil
+	}
 	if s != m.base {
 		if err := clash(want, m.base.state, "the Manager's own State"); err != nil {
 			return err
@@ -141,14 +151,14 @@ func (m *Manager) concerns(addr netip.Addr) bool {
 }
 
 // change calls fn with the kernel, if the Manager is open.
-func (m *Manager) change(ctx context.Context, op string, fn func(*kernel) error) error {
+func (m *Manager) change(ctx context.Context, op string, session func(func(*kernel) error) error, fn func(*kernel) error) error {
 	if err := ctx.Err(); err != nil {
 		return opError(op, "", err)
 	}
 	if m.lock == nil {
 		return opError(op, "", fmt.Errorf("the Manager is not open: %w", net.ErrClosed))
 	}
-	return opError(op, "", m.session(func(k *kernel) error {
+	return opError(op, "", session(func(k *kernel) error {
 		err := fn(k)
 		return errors.Join(err, k.save())
 	}))

@@ -17,6 +17,12 @@ type kernel struct{ have Snapshot }
 
 func (m *Manager) session(func(*kernel) error) error { return errSystem }
 
+func (m *Manager) quick(func(*kernel) error) error { return errSystem }
+
+type lines struct{}
+
+func (*lines) use(bool) {}
+
 func (k *kernel) read() (Snapshot, error) { return k.have, errSystem }
 
 func (k *kernel) table() error { return errSystem }

@@ -62,6 +62,7 @@ type Manager struct {
 	wake   chan struct{} // something is held anew
 	wanted atomic.Pointer[map[netip.Addr]bool]
 	herald *herald
+	lines  lines
 
 	mu      sync.Mutex // guards all below, and the kernel's state while it changes
 	lock    io.Closer  // the mark; nil if not open
@@ -118,6 +119,7 @@ func (m *Manager) Open() error {
 	}
 	m.lock, m.swept = lock, false
 	m.herald.open()
+	m.lines.use(true)
 	return nil
 }
 
@@ -130,6 +132,7 @@ func (m *Manager) Close() error {
 		return nil
 	}
 	err := errors.Join(m.lock.Close(), m.herald.close())
+	m.lines.use(false)
 	m.lock = nil
 	return opError("close", "", err)
 }
@@ -195,7 +198,7 @@ func (m *Manager) Sweep(ctx context.Context) ([]Change, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var done []Change
-	err := m.change(ctx, "sweep", func(k *kernel) error {
+	err := m.change(ctx, "sweep", m.session, func(k *kernel) error {
 		have, err := k.read()
 		if err != nil {
 			return err

@@ -136,7 +136,7 @@ func (m *Manager) pass(ctx context.Context, w *watch, box *mailbox) (wake time.T
 		m.status.Missing = nil
 		return time.Time{}
 	}
-	err := m.change(ctx, "watch", func(k *kernel) error {
+	err := m.change(ctx, "watch", m.session, func(k *kernel) error {
 		again, err := m.look(ctx, k, w, box, &wake)
 		if again && err == nil {
 			_, err = m.look(ctx, k, w, box, &wake)
