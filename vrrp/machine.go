@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"math"
 	"net/netip"
 	"time"
 )
@@ -26,9 +27,10 @@ type machine struct {
 	highest   uint8         // highest priority that was heard of others, not 0
 	ownerDead time.Duration // Fault: when the duplicate owner counts as silent
 
-	wait  waiting // in Backup
-	reign reign   // in Active
-	path  secondPath
+	wait    waiting // in Backup
+	reign   reign   // in Active
+	answers answers
+	path    secondPath
 }
 
 // outbox collects the actions of one step, of all members of a group.
@@ -38,6 +40,7 @@ type outbox struct{ actions []action }
 // Group it joins the other members of that group.
 func newMachine(cfg *Config) *machine {
 	m := &machine{cfg: cfg, group: cfg.Group, priority: cfg.Priority, source: cfg.Source}
+	m.answers.last = math.MinInt64 / 2
 	if m.group == nil {
 		m.group = NewGroup("")
 	}

@@ -20,13 +20,17 @@ type reign struct {
 	pace      time.Duration // interval before it was made longer, for
 	hasten    int           // so many advertisements
 
-	answered  time.Duration // the last answer to a lower priority,
-	owing     bool          // and there is another one to give
-	answerAt  time.Duration // then
-	zeros     int           // answers to priority 0
-	zerosFrom time.Duration // since then
+	owing    bool          // there is another answer to give
+	answerAt time.Duration // then
 
 	rivals []rival // other Active routers, told by TwoActive
+}
+
+// answers are what an Active router has answered, which counts in the next reign too.
+type answers struct {
+	last  time.Duration // the last one to a lower priority
+	zeros int           // those to priority 0
+	since time.Duration // since then
 }
 
 // rival is another Active router.
@@ -156,14 +160,14 @@ func (m *machine) activeZero(now time.Duration, in input) {
 		r.rivals = slices.Delete(r.rivals, i, i+1)
 		m.do(actAnnounce)
 	}
-	if now >= r.zerosFrom+m.cfg.Interval {
-		r.zeros, r.zerosFrom = 0, now
+	if a := &m.answers; a.zeros == 0 || now >= a.since+m.cfg.Interval {
+		a.zeros, a.since = 0, now
 	}
-	if r.zeros == maxZeros {
+	if m.answers.zeros == maxZeros {
 		m.answerSoon(now)
 		return
 	}
-	r.zeros++
+	m.answers.zeros++
 	m.advertiseNow(now)
 }
 
@@ -176,7 +180,7 @@ func (m *machine) answerSoon(now time.Duration) {
 	if r.owing {
 		return
 	}
-	r.answerAt = r.answered + m.cfg.Interval/2
+	r.answerAt = m.answers.last + m.cfg.Interval/2
 	if now >= r.answerAt {
 		m.answer(now)
 		return
@@ -185,8 +189,7 @@ func (m *machine) answerSoon(now time.Duration) {
 }
 
 func (m *machine) answer(now time.Duration) {
-	r := &m.reign
-	r.owing, r.answered, r.sent = false, now, now
+	m.reign.owing, m.reign.sent, m.answers.last = false, now, now
 	m.advertise(m.priority)
 	m.do(actAnnounce)
 }

@@ -126,11 +126,11 @@ func (m *machine) listen(now time.Duration, in input) {
 		since: now, learned: w.learned, heard: w.heard, follows: w.follows,
 		delaying: w.delaying, delayFrom: w.delayFrom,
 	}
-	f := &w.follows
-	if f.lives(now) && in.from != f.Addr && in.priority < f.Priority && in.interval < f.Interval {
+	sender := otherActive{in.peer(), now + m.silence(in.interval)}
+	if f := &w.follows; in.from != f.Addr && in.priority < f.Priority && sender.dead < f.dead {
 		return
 	}
-	w.follows = otherActive{in.peer(), now + m.silence(in.interval)}
+	w.follows = sender
 	if m.cfg.Version == V3 {
 		w.learned = in.interval
 	}

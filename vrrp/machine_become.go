@@ -50,7 +50,7 @@ func (m *machine) become(s State, why Reason, peer Peer) {
 func (m *machine) becomeActive(now time.Duration, why Reason, peer Peer) {
 	displaced := m.wait.lower.Addr
 	m.wait = waiting{}
-	m.reign = reign{since: now, displaced: displaced, answered: now - m.cfg.Interval}
+	m.reign = reign{since: now, displaced: displaced}
 	m.advertiseNow(now)
 	m.do(actAcquire)
 	m.become(Active, why, peer)

@@ -16,6 +16,7 @@ type judge struct {
 	ticks   int         // at one moment
 	tickAt  time.Duration
 	changes int           // transitions since the rest began
+	worst   time.Duration // the longest Active_Down_Interval
 	calm    time.Duration // from then on there must be one Active router
 	twoFrom time.Duration // since when there is another number of them
 	two     bool
@@ -34,6 +35,7 @@ type record struct {
 	tokens   float64
 	filled   time.Duration
 	rivals   map[netip.Addr]bool
+	wrong    map[Reason]bool // faults that it was told of
 }
 
 func newJudge(w *world) *judge {
@@ -57,7 +59,7 @@ func (j *judge) boot(h *host, l int) {
 	if l == 0 {
 		j.boots[h.id]++
 	}
-	j.routers[h.id][l] = &record{tokens: 12, filled: h.local(j.w.now), until: -1 << 62, rivals: map[netip.Addr]bool{}}
+	j.routers[h.id][l] = &record{tokens: 12, filled: h.local(j.w.now), until: -1 << 62, rivals: map[netip.Addr]bool{}, wrong: map[Reason]bool{}}
 }
 
 // tick counts ticks at one moment: a machine that is never content with one would
@@ -76,6 +78,11 @@ func (j *judge) tick() {
 func (j *judge) before(h *host, l int, local time.Duration, in input) {
 	r, m, cfg := j.routers[h.id][l], h.ms[l], h.cfgs[l]
 	r.spoken = false
+	if in.kind == inFault {
+		if r.wrong[in.fault] = true; !in.on {
+			delete(r.wrong, in.fault)
+		}
+	}
 	if in.kind == inConfig {
 		r.forget() // its own patience has changed, and that of the others
 		r.tokens, r.lastSent = 12, local
@@ -188,6 +195,9 @@ func (j *judge) transition(h *host, l int, e Event, local time.Duration) {
 	if e.To == Active && e.From == Backup && e.Reason != ReasonUpdate && local < r.until {
 		j.fail("host %d link %d displaces a live Active router (%v), heard %v ago", h.id, l, e.Reason, local-r.heard)
 	}
+	if e.To == Active || e.From == Active {
+		r.tokens++ // what it sends then is not counted
+	}
 	if r.state = e.To; r.state == Backup && e.Reason != ReasonHigher && e.Reason != ReasonTie {
 		r.forget()
 	}
@@ -196,7 +206,7 @@ func (j *judge) transition(h *host, l int, e Event, local time.Duration) {
 
 // after checks what must be true between two steps.
 func (j *judge) after(h *host, local time.Duration) {
-	active, faults, started := 0, 0, true
+	active, faults, wrong, owners, started := 0, 0, 0, 0, true
 	for l, m := range h.ms {
 		r := j.routers[h.id][l]
 		if m.state != r.state {
@@ -204,6 +214,10 @@ func (j *judge) after(h *host, local time.Duration) {
 		}
 		if r.held != (m.state == Active) {
 			j.fail("host %d link %d is %v and holds the addresses: %v", h.id, l, m.state, r.held)
+		}
+		wrong += len(r.wrong)
+		if m.priority == owner {
+			owners++
 		}
 		switch m.state {
 		case Active:
@@ -216,6 +230,9 @@ func (j *judge) after(h *host, local time.Duration) {
 	}
 	if started && (active != 0 && active != len(h.ms) || faults != 0 && faults != len(h.ms)) {
 		j.fail("the members of host %d disagree: %d Active, %d in Fault", h.id, active, faults)
+	}
+	if started && (wrong > 0 && faults == 0 || wrong == 0 && faults > 0 && owners == 0) {
+		j.fail("host %d has %d faults and %d members in Fault", h.id, wrong, faults)
 	}
 	if j.w.quiet {
 		j.count()
@@ -256,7 +273,7 @@ func (j *judge) rest() time.Duration {
 	if j.w.sc.links > 1 {
 		e += 4 * (worst + longest)
 	}
-	j.calm, j.two, j.changes = j.w.now+worst+e, false, 0
+	j.calm, j.two, j.changes, j.worst = j.w.now+worst+e, false, 0, worst
 	return j.calm
 }
 
@@ -310,7 +327,7 @@ func (j *judge) end() {
 				continue
 			}
 			c := h.cfgs[l]
-			if h.ms[l].priority > winner.priority && (!c.NoPreempt || c.Priority == owner) && c.PreemptDelay == 0 {
+			if h.ms[l].priority > winner.priority && (!c.NoPreempt || c.Priority == owner) && j.w.now > j.calm+c.PreemptDelay+j.worst {
 				j.fail("host %d of priority %d waits for one of %d", h.id, h.ms[l].priority, winner.priority)
 			}
 		}

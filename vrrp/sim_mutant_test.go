@@ -38,9 +38,6 @@ var mutants = []struct {
 			m.group.members = []*machine{m}
 		}
 	}},
-	{"no backoff of groups", func(m *machine, _ time.Duration, _ *input) {
-		m.group.losses, m.group.penalty = 0, 0
-	}},
 	{"the interval is not learned", func(m *machine, _ time.Duration, in *input) {
 		if in.kind == inAdvert || in.kind == inBeat {
 			in.interval = m.cfg.Interval
@@ -51,11 +48,11 @@ var mutants = []struct {
 	}},
 	{"answers are not coalesced", func(m *machine, now time.Duration, in *input) {
 		if in.kind == inAdvert {
-			m.reign.answered, m.reign.owing = now-m.cfg.Interval, false
+			m.answers.last, m.reign.owing = now-m.cfg.Interval, false
 		}
 	}},
 	{"answers to priority 0 have no limit", func(m *machine, _ time.Duration, _ *input) {
-		m.reign.zeros = 0
+		m.answers.zeros = 0
 	}},
 	{"advertisements count for nothing in Active", func(m *machine, _ time.Duration, in *input) {
 		if m.state == Active && in.kind == inAdvert {
@@ -66,9 +63,6 @@ var mutants = []struct {
 		if m.state == Active && in.kind == inTick && len(m.reign.rivals) > 0 {
 			m.reign.advertAt += 10 * m.cfg.Interval
 		}
-	}},
-	{"a longer interval is used at once", func(m *machine, _ time.Duration, _ *input) {
-		m.reign.hasten = 0
 	}},
 	{"the witness is asked and forgotten", func(m *machine, _ time.Duration, in *input) {
 		if in.kind == inWitness && !in.on {

@@ -69,11 +69,12 @@ const (
 	reconf                      // host: an Update with another interval (percent)
 	flipMode                    // host: an Update of NoPreempt and PreemptDelay
 	vetoes                      // host: the witness says no, duration
+	storm                       // host sends a burst of priority 0 (value 0) or 1 on link
 	troubles                    // how many there are
 )
 
 var troubleNames = [...]string{
-	"cut", "isolate", "stall", "crash", "graceful stop", "tracker", "fault", "priority", "interval", "mode", "veto",
+	"cut", "isolate", "stall", "crash", "graceful stop", "tracker", "fault", "priority", "interval", "mode", "veto", "storm",
 }
 
 func (t trouble) String() string {
@@ -137,7 +138,7 @@ func newHost(r *rand.Rand, base Config, i int, alike, noPreempt bool) hostPlan {
 	if chance(r, 0.1) {
 		c.TakeoverDelay = time.Duration(r.IntN(3)) * c.Interval / 2
 	}
-	if chance(r, 0.15) {
+	if chance(r, 0.25) {
 		c.Witness = func(context.Context) error { return nil }
 	}
 	return p
@@ -171,7 +172,7 @@ func newTrouble(r *rand.Rand, s *scenario, length, interval time.Duration) troub
 		t.link = secondLink
 	}
 	switch t.kind {
-	case stall, crash:
+	case stall, crash, storm:
 		t.value = r.IntN(2)
 	case tracker:
 		t.value = r.IntN(200) - 100

@@ -133,10 +133,28 @@ func (w *world) begin(t trouble) (ends bool) {
 		return true
 	case vetoes:
 		h.veto = true
+	case storm:
+		w.storm(t)
+		return false
 	case tracker, fail, reprio, reconf, flipMode:
 		return w.inform(h, t)
 	}
 	return true
+}
+
+// storm is what a mad program may send from a host's address.
+func (w *world) storm(t trouble) {
+	interval := w.sc.hosts[t.host].cfg.Interval
+	for i := range 60 {
+		for to := range w.hosts {
+			if to != t.host && t.link < w.sc.links {
+				w.post(envelope{
+					at: w.now + interval*time.Duration(i)/40, link: t.link, from: t.host, to: to,
+					priority: uint8(t.value), interval: interval,
+				})
+			}
+		}
+	}
 }
 
 // inform is what a running, awake program learns of its trackers and its owner.

@@ -161,13 +161,12 @@ func (w *world) stop(h *host) {
 // step gives an input to a machine and does what it wants.
 func (w *world) step(h *host, l int, in input) {
 	m, local := h.ms[l], h.local(w.now)
+	w.judge.before(h, l, local, in)
 	if w.mutant != nil {
-		w.mutant(m, local, &in)
-		if in.kind == 0 {
+		if w.mutant(m, local, &in); in.kind == 0 {
 			return
 		}
 	}
-	w.judge.before(h, l, local, in)
 	for _, a := range m.step(local, in) {
 		w.do(h, a, local)
 	}
