@@ -106,9 +106,9 @@ func (b *bind) end(patience time.Duration) {
 // run fulfils wishes until the end is wished.
 func (b *bind) run() {
 	done := 0         // number of the last wish that was dealt with
-	var holder Binder // its Acquire was called, and no Release has succeeded since
+	acquired := false // and it was to acquire, successfully
 	b.mu.Lock()
-	holder = b.binder // what a predecessor left
+	holder := b.binder // its Acquire was called, or a predecessor's, and no Release has succeeded since
 	b.mu.Unlock()
 	for {
 		w, to := b.next(done)
@@ -121,8 +121,9 @@ func (b *bind) run() {
 				}
 			}
 			holder, done = to, w.number
-			b.call(w, "acquire", to)
+			acquired = b.call(w, "acquire", to) == nil
 		case w.number != done || w.end && holder != nil:
+			acquired = false
 			if holder == nil {
 				holder = to
 			}
@@ -137,7 +138,7 @@ func (b *bind) run() {
 		case w.end:
 			b.report(bound{op: "end"})
 			return
-		case w.announce:
+		case w.announce && acquired:
 			b.call(w, "announce", to)
 		}
 	}

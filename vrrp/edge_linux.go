@@ -26,22 +26,24 @@ type kernel struct {
 	polls   []unix.PollFd
 	polled  []*socket // of polls[1:]
 	batch   *batch
+	timeout unix.Timespec
 	out     sender
 
 	// of the watcher
 	wanted chan struct{}
-	mu     sync.Mutex // guards wants
+	mu     sync.Mutex // guards wants and gone
 	wants  []want
 	open   map[port]*socket
 	routes *routes
 	notes  *notices
+	gone   map[int]bool // guarded by mu: indices of interfaces that were removed
 }
 
 // openEdge enters the network namespace and checks that the process may do what
 // a Router does.
 func openEdge(path string) (_ system, err error) {
 	k := &kernel{
-		event: -1, sockets: map[port]*socket{}, open: map[port]*socket{}, batch: newBatch(), wanted: make(chan struct{}, 1),
+		event: -1, sockets: map[port]*socket{}, open: map[port]*socket{}, gone: map[int]bool{}, batch: newBatch(), wanted: make(chan struct{}, 1),
 	}
 	defer func() {
 		if err != nil {
@@ -157,10 +159,11 @@ func (k *kernel) poll() {
 // wait is ppoll(2): its timeouts have nanoseconds, and end within some 50 µs,
 // where the timers of Go come up to 1 ms late.
 func (k *kernel) wait(until time.Duration) {
-	var timeout *unix.Timespec
-	if until != never {
-		ts := unix.NsecToTimespec(int64(max(0, until-k.now())))
-		timeout = &ts
+	timeout := &k.timeout
+	if until == never {
+		timeout = nil
+	} else {
+		*timeout = unix.NsecToTimespec(int64(max(0, until-k.now())))
 	}
 	n, err := unix.Ppoll(k.polls, timeout, nil)
 	if err != nil || n <= 0 {

@@ -76,12 +76,9 @@ func (i *instance) deadline() time.Duration {
 	return at
 }
 
-// six tells the family.
-func (i *instance) six() bool { return i.cfg.Addresses[0].Is6() }
-
 // port is where its advertisements go out.
 func (i *instance) port() port {
-	p := port{ifname: i.cfg.Interface, six: i.six(), protocol: protocolVRRP}
+	p := port{ifname: i.cfg.Interface, six: i.cfg.ipv6(), protocol: protocolVRRP}
 	if i.cfg.Auth.Kind == AuthAH {
 		p.protocol = protocolAH
 	}

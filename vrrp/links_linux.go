@@ -39,10 +39,11 @@ func listen() (*notices, error) {
 	return &notices{sock: sock}, nil
 }
 
-// read calls changed for every notice, and when notices were lost, until close.
-func (n *notices) read(changed func()) {
+// read calls changed for every notice, and when notices were lost, until close;
+// before that removed, for an interface that is no more.
+func (n *notices) read(removed func(index int), changed func()) {
 	for {
-		_, from, err := n.sock.Receive()
+		msgs, from, err := n.sock.Receive()
 		switch {
 		case n.closed.Load():
 			return
@@ -50,6 +51,12 @@ func (n *notices) read(changed func()) {
 			continue
 		case err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EAGAIN):
 			return // resync finds out what changes
+		}
+		for _, msg := range msgs {
+			// of AF_BRIDGE it tells that a bridge has lost a port
+			if msg.Header.Type == unix.RTM_DELLINK && len(msg.Data) >= unix.SizeofIfInfomsg && msg.Data[0] == unix.AF_UNSPEC {
+				removed(int(nl.DeserializeIfInfomsg(msg.Data).Index))
+			}
 		}
 		changed()
 	}

@@ -32,7 +32,8 @@ type loop struct {
 	heard     map[port]*[256]listeners
 	virtual   map[netip.Addr]bool // addresses of the Routers
 	links     map[string]link
-	linked    bool // the links have been read once
+	linked    bool                     // the links have been read once
+	sources   map[sourceKey]netip.Addr // chosen for these links
 	due       schedule
 	clock     time.Duration // the time of this round
 	nextTick  time.Duration
@@ -55,7 +56,7 @@ type listeners struct{ first, second *instance }
 func newLoop(e edge, n *notifier) *loop {
 	l := &loop{
 		edge: e, notify: n, patience: binderPatience, stopBy: never,
-		machines: map[*machine]*instance{}, links: map[string]link{}, nextTick: never,
+		machines: map[*machine]*instance{}, links: map[string]link{}, sources: map[sourceKey]netip.Addr{}, nextTick: never,
 	}
 	l.box.wake = e.wake
 	return l
@@ -83,11 +84,7 @@ func (l *loop) run() {
 		l.weigh(i, i.r.current())
 	}
 	for !l.ended() {
-		l.edge.wait(min(l.due.next(), l.nextTick, l.stopBy))
-		l.clock = l.edge.now()
-		l.drain()
-		l.open()
-		l.fire()
+		l.round()
 	}
 	for _, i := range l.instances {
 		i.r.stopped(i.status(l.notify))
@@ -95,6 +92,14 @@ func (l *loop) run() {
 	for _, letter := range l.box.close() {
 		letter()
 	}
+}
+
+func (l *loop) round() {
+	l.edge.wait(min(l.due.next(), l.nextTick, l.stopBy))
+	l.clock = l.edge.now()
+	l.drain()
+	l.open()
+	l.fire()
 }
 
 // post hands f to the loop and waits until it is done; it is false if the loop has
@@ -207,11 +212,9 @@ func (l *loop) step(i *instance, in input) {
 		l.act(target, a)
 	}
 	l.settle(i)
-	if i.cfg.Group != nil {
-		for _, o := range l.instances {
-			if o != i && o.cfg.Group == i.cfg.Group {
-				l.settle(o)
-			}
+	if members := i.m.group.members; len(members) > 1 {
+		for _, m := range members {
+			l.settle(l.machines[m])
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 func (l *loop) rewire() {
 	l.heard = map[port]*[256]listeners{}
 	l.virtual = map[netip.Addr]bool{}
+	clear(l.sources)
 	var wants []want
 	for _, i := range l.instances {
 		for _, a := range i.cfg.Addresses {
@@ -35,6 +36,7 @@ func (l *loop) rewire() {
 // linksChanged takes what the edge has read: all the interfaces that are wanted.
 func (l *loop) linksChanged(links map[string]link) {
 	l.links, l.linked = maps.Clone(links), true
+	clear(l.sources)
 	for _, i := range l.instances {
 		l.link(i)
 		l.start(i)
@@ -46,8 +48,8 @@ func (l *loop) link(i *instance) {
 	c := i.cfg
 	k := l.links[c.Interface]
 	down := k.exists && (!k.up || !k.carrier && !c.IgnoreLink)
-	source := i.pick(l, k, c.Source, c.Peers)
-	i.source2 = i.pick(l, l.links[c.SecondPath.Interface], c.SecondPath.Source, c.SecondPath.Peers)
+	source := l.pick(i, c.Interface, c.Source, c.Peers)
+	i.source2 = l.pick(i, c.SecondPath.Interface, c.SecondPath.Source, c.SecondPath.Peers)
 	if source.IsValid() && source != i.source {
 		i.source = source
 		l.step(i, input{kind: inSource, local: source})
@@ -74,8 +76,22 @@ func (l *loop) link(i *instance) {
 	l.plan(i)
 }
 
-func (i *instance) pick(l *loop, k link, wanted netip.Addr, peers []netip.Addr) netip.Addr {
-	return chooseSource(k, wanted, i.six(), wantsGlobal(peers), i.cfg.Priority == 255, func(a netip.Addr) bool { return l.virtual[a] })
+// sourceKey is all that the choice of a source depends on, beside the links.
+type sourceKey struct {
+	ifname             string
+	wanted             netip.Addr
+	six, global, owner bool
+}
+
+// pick chooses a source. Hundreds of Routers on one interface make one choice.
+func (l *loop) pick(i *instance, ifname string, wanted netip.Addr, peers []netip.Addr) netip.Addr {
+	key := sourceKey{ifname, wanted, i.cfg.ipv6(), wantsGlobal(peers), i.cfg.Priority == owner}
+	addr, ok := l.sources[key]
+	if !ok {
+		addr = chooseSource(l.links[ifname], wanted, key.six, key.global, key.owner, func(a netip.Addr) bool { return l.virtual[a] })
+		l.sources[key] = addr
+	}
+	return addr
 }
 
 func (l *loop) faultOn(i *instance, told *bool, why Reason, on bool) {

@@ -31,7 +31,7 @@ func (k *kernel) watch(ctx context.Context, tell func(func(*loop)) bool) {
 	changed := make(chan struct{}, 1)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		k.notes.read(func() {
+		k.notes.read(k.removed, func() {
 			select {
 			case changed <- struct{}{}:
 			default:
@@ -63,11 +63,20 @@ func (k *kernel) watch(ctx context.Context, tell func(func(*loop)) bool) {
 	}
 }
 
+// removed notes that an interface is no more: a socket on it has lost its groups,
+// even if another interface gets its name and index.
+func (k *kernel) removed(index int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.gone[index] = true
+}
+
 // look reads the links that are wanted, and makes the sockets fit to them. It is
 // false if something did not work, as it may when an interface goes just now.
 func (k *kernel) look(tell func(func(*loop)) bool) bool {
 	k.mu.Lock()
-	wants := k.wants
+	wants, gone := k.wants, k.gone
+	k.gone = map[int]bool{}
 	k.mu.Unlock()
 	all := gather(wants)
 	links, fine := map[string]link{}, true
@@ -81,7 +90,7 @@ func (k *kernel) look(tell func(func(*loop)) bool) bool {
 	}
 	open, stale := map[port]*socket{}, []*socket(nil)
 	for p, s := range k.open {
-		if n, wanted := all[p]; wanted && links[p.ifname].index == s.index && s.adapt(n) == nil {
+		if n, wanted := all[p]; wanted && links[p.ifname].index == s.index && !gone[s.index] && s.adapt(n) == nil {
 			open[p] = s
 		} else {
 			stale = append(stale, s)
