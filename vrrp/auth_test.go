@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -226,6 +227,28 @@ func TestReplayWithAH(t *testing.T) {
 	}
 }
 
+// The digest is right, but of a sender that has another address.
+func TestAHRefusesAnotherSPI(t *testing.T) {
+	from, to := testWire(t, ahConfig), testWire(t, ahConfig)
+	h, p := from.headerFor("192.0.2.2"), from.packetOf()
+	for _, flip := range []byte{0, 1} {
+		msg := from.send(&p, &h, testTime)
+		msg[7] ^= flip
+		clear(msg[ahDigestOff:ahLen])
+		ip := bytes.Clone(h.ip)
+		maskIP(ip, true)
+		from.ah.digest(ip, msg)
+		copy(msg[ahDigestOff:ahLen], from.ah.sum[:])
+		want := DropNone
+		if flip != 0 {
+			want = DropAuthData
+		}
+		if d := to.decode(&Packet{}, h, msg, testTime); d != want {
+			t.Errorf("flipped by %d: %v, want %v", flip, d, want)
+		}
+	}
+}
+
 func TestAHAfterARestart(t *testing.T) {
 	to := testWire(t, ahConfig)
 	for i := range 10 {
@@ -236,6 +259,21 @@ func TestAHAfterARestart(t *testing.T) {
 				t.Fatalf("start %d: %v", i, d)
 			}
 			now = now.Add(time.Second)
+		}
+	}
+}
+
+// The bits are signed, and yet of an extension that we do not know.
+func TestHMACRefusesReservedBits(t *testing.T) {
+	from, to := hmacPair(t, nil, nil)
+	h, p := from.headerFor("192.0.2.2"), from.packetOf()
+	for off := 2; off < 4; off++ {
+		msg := from.send(&p, &h, testTime)
+		body, trailer := msg[:len(msg)-trailerLen], msg[len(msg)-trailerLen:]
+		trailer[off] = 1
+		copy(trailer[trailerDigestOff:], from.hmac.digest(from.hmac.key(1), h.src, body, trailer))
+		if d := to.decode(&Packet{}, h, msg, testTime); d != DropAuthData {
+			t.Errorf("byte %d: %v, want %v", off, d, DropAuthData)
 		}
 	}
 }
@@ -255,14 +293,20 @@ func TestReplayTableHasBounds(t *testing.T) {
 	if n := len(w.ah.seen.marks); n != replaySources {
 		t.Errorf("%d sources, want %d", n, replaySources)
 	}
-	w = testWire(t, func(c *Config) {
+	many := testWire(t, func(c *Config) {
 		ahConfig(c)
 		for i := range 100 {
 			c.Peers = append(c.Peers, netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}))
 		}
 	})
-	if n := cap(w.ah.seen.marks); n != 100 {
-		t.Errorf("room for %d sources, want all 100 peers", n)
+	w.config(many.cfg)
+	for _, w := range []*wire{w, many} {
+		if n := cap(w.ah.seen.marks); n != 100 {
+			t.Errorf("room for %d sources, want all 100 peers", n)
+		}
+	}
+	if _, known := w.ah.seen.mark(netip.MustParseAddr("10.0.0.0")); !known {
+		t.Error("an Update forgets what was seen")
 	}
 }
 

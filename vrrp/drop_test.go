@@ -35,6 +35,19 @@ func ahConfig(c *Config)   { c.Version, c.Auth = V2, Auth{Kind: AuthAH, Password
 func hmacConfig(c *Config) { c.Auth = Auth{Kind: AuthHMAC, HMAC: HMAC{Keys: []Key{{1, secret(0)}}}} }
 func peerConfig(c *Config) { c.Peers = addrs("192.0.2.2") }
 
+// ownGroup is unicast with a group that is not the standard's.
+func ownGroup(c *Config) {
+	peerConfig(c)
+	c.Multicast = netip.MustParseAddr("239.1.2.3")
+}
+
+// sumFor makes the checksum that of a packet to dst.
+func sumFor(dst string) func(*header, []byte) []byte {
+	return func(h *header, b []byte) []byte {
+		return reseal(header{src: h.src, dst: netip.MustParseAddr(dst)}, b)
+	}
+}
+
 var dropCases = []dropCase{
 	{name: "VRRPv3", want: DropNone},
 	{name: "reserved bits set", want: DropNone, bytes: func(h *header, b []byte) []byte { b[4] |= 0xf0; return reseal(*h, b) }},
@@ -45,6 +58,11 @@ var dropCases = []dropCase{
 	{name: "a zone in the source", set: func(c *Config) { c.Addresses, c.Peers = addrs("fe80::7"), addrs("fe80::2") }, want: DropNone, bytes: func(h *header, b []byte) []byte { h.src = h.src.WithZone("eth0"); return b }},
 	{name: "hop limit 1 by unicast", set: peerConfig, want: DropNone, bytes: func(h *header, b []byte) []byte { h.hopLimit = 1; return b }},
 	{name: "no hop limit by unicast", set: peerConfig, want: DropNone, bytes: func(h *header, b []byte) []byte { h.hopLimit = -1; return b }},
+
+	{name: "a hop limit of MinHopLimit", set: func(c *Config) { peerConfig(c); c.MinHopLimit = 254 }, want: DropNone, bytes: func(h *header, b []byte) []byte { h.hopLimit = 254; return b }},
+	{name: "unicast with the checksum of 224.0.0.18", set: ownGroup, want: DropNone, bytes: sumFor("224.0.0.18")},
+	{name: "unicast with the checksum of the group", set: ownGroup, want: DropNone, bytes: sumFor("239.1.2.3")},
+	{name: "unicast with the checksum of another group", set: ownGroup, want: DropChecksum, bytes: sumFor("239.1.2.4")},
 
 	{name: "hop limit 254", want: DropHopLimit, bytes: func(h *header, b []byte) []byte { h.hopLimit = 254; return b }},
 	{name: "no hop limit", want: DropHopLimit, bytes: func(h *header, b []byte) []byte { h.hopLimit = -1; return b }},

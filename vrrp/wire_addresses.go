@@ -24,9 +24,6 @@ func (s *addressSet) same(other []netip.Addr) bool {
 	if slices.Equal(other, s.list) {
 		return true
 	}
-	if len(other) != len(s.list) {
-		return false
-	}
 	s.scratch = append(s.scratch[:0], other...)
 	slices.SortFunc(s.scratch, netip.Addr.Compare)
 	return slices.Equal(s.scratch, s.sorted)
