@@ -85,7 +85,7 @@ func (p *frr) config() string {
 	m, vrid := p.rig.mode, p.rig.vrid
 	var b strings.Builder
 	fmt.Fprintf(&b, "log stdout debugging\ninterface eth0\n vrrp %d version %d\n", vrid, m.version)
-	fmt.Fprintf(&b, " vrrp %d priority %d\n vrrp %d advertisement-interval %d\n", vrid, p.opts.priority, vrid, m.every().Milliseconds())
+	fmt.Fprintf(&b, " vrrp %d priority %d\n vrrp %d advertisement-interval %d\n", vrid, p.opts.priority, vrid, p.opts.interval.Milliseconds())
 	if p.opts.nopreempt {
 		fmt.Fprintf(&b, " no vrrp %d preempt\n", vrid)
 	}

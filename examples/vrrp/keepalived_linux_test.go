@@ -30,7 +30,7 @@ func (p *keepalived) config() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "global_defs {\n\trouter_id %s\n\tscript_user root\n}\n", p.node.name)
 	fmt.Fprintf(&b, "vrrp_instance VI {\n\tstate BACKUP\n\tinterface eth0\n\tvirtual_router_id %d\n\tpriority %d\n", p.rig.vrid, p.opts.priority)
-	fmt.Fprintf(&b, "\tversion %d\n\tadvert_int %v\n", m.version, m.every().Seconds())
+	fmt.Fprintf(&b, "\tversion %d\n\tadvert_int %v\n", m.version, p.opts.interval.Seconds())
 	if p.opts.nopreempt {
 		b.WriteString("\tnopreempt\n")
 	}

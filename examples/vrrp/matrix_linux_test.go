@@ -55,7 +55,12 @@ func (c *cell) settled(t *testing.T, p peer, since time.Time) {
 func (c *cell) follows(t *testing.T, p peer, since time.Time) {
 	t.Helper()
 	c.sole(t, p.at(), since)
-	await(t, "the client reaches "+p.at().name, c.patient(p), func() bool {
+	c.reaches(t, p, c.patient(p))
+}
+
+func (c *cell) reaches(t *testing.T, p peer, within time.Duration) {
+	t.Helper()
+	await(t, "the client reaches "+p.at().name, within, func() bool {
 		return c.ask(t) == p.at().name && c.neighbour(t) == p.mac().String()
 	})
 }
@@ -180,7 +185,7 @@ func (m mode) of(pair [2]string) (of mode, ok bool) {
 	if m.ipv6 {
 		m.vips = m.vips[1:] // its device has a link-local address of its own only
 	}
-	return m, !m.unicast && m.auth == "" && !m.virtual
+	return m, !m.unicast && m.auth == ""
 }
 
 // few are the cells that the emulated machine has time for.

@@ -38,10 +38,11 @@ type peer interface {
 type options struct {
 	priority  int
 	nopreempt bool
-	mark      int      // of lvskit, if not its own
-	vips      []string // instead of the mode's
-	auth      string   // instead of the mode's
-	extra     []string // more arguments of lvskit
+	mark      int           // of lvskit, if not its own
+	interval  time.Duration // instead of the mode's
+	vips      []string      // instead of the mode's
+	auth      string        // instead of the mode's
+	extra     []string      // more arguments of lvskit
 }
 
 // kinds make a peer of each kind on a node.
@@ -62,6 +63,9 @@ type common struct {
 func newCommon(t *testing.T, r *rig, n *node, o options) common {
 	if o.vips == nil {
 		o.vips = r.mode.vips
+	}
+	if o.interval == 0 {
+		o.interval = r.mode.every()
 	}
 	if o.auth == "" {
 		o.auth = r.mode.auth
@@ -153,7 +157,7 @@ func newLvskit(t *testing.T, r *rig, n *node, o options) *lvskit {
 func (p *lvskit) args(t *testing.T) []string {
 	m := p.rig.mode
 	args := []string{
-		"-interface", "eth0", "-vrid", strconv.Itoa(int(p.rig.vrid)), "-version", strconv.Itoa(m.version), "-interval", m.every().String(),
+		"-interface", "eth0", "-vrid", strconv.Itoa(int(p.rig.vrid)), "-version", strconv.Itoa(m.version), "-interval", p.opts.interval.String(),
 		"-priority-file", p.write(t, "priority", strconv.Itoa(p.opts.priority)), "-run", p.dir,
 	}
 	for _, vip := range p.opts.vips {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -44,14 +45,15 @@ func TestEqualPriorities(t *testing.T) {
 }
 
 // TestPartition cuts the protocol, not the link: two masters, of which the one
-// with the higher priority is left. The other one hears it first and gives way, so
-// that the winner need not ever hear that it had a rival.
+// with the higher priority is left. The other one hears it first, because it
+// speaks rarely, and gives way; if it does so without a word, the winner never
+// knows that its announcement was overruled.
 func TestPartition(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "nft")
 	program := bin.Path(t, "vrrp")
 	everyPair(t, twoModes, func(t *testing.T, m mode, a, b string) {
-		c := newCell(t, program, m, a, b)
+		c := newRig(t, program, m).cell(t, a, options{priority: high}, b, options{priority: low, interval: 10 * m.every()})
 		begun := time.Now()
 		c.a.start(t)
 		c.b.start(t)
@@ -62,9 +64,9 @@ func TestPartition(t *testing.T) {
 		c.part(t)
 		c.both(t, begun)
 		begun = time.Now()
-		c.hears(t, c.b.at())
-		c.sole(t, c.a.at(), begun)
+		c.first(t, c.b.at(), begun)
 		c.hears(t, c.a.at())
+		c.hears(t, c.b.at())
 		c.back(t, c.a, begun)
 	})
 }
@@ -72,7 +74,12 @@ func TestPartition(t *testing.T) {
 // back waits until the client is at the winner of a split.
 func (c *cell) back(t *testing.T, winner peer, since time.Time) {
 	t.Helper()
-	c.follows(t, winner, since)
+	c.sole(t, winner.at(), since)
+	limit := c.patient(winner)
+	if _, ours := c.peerOf(c.other(winner.at())).(*lvskit); !ours {
+		limit = 30 * time.Second // until the client's own probing ends the matter
+	}
+	c.reaches(t, winner, limit)
 	t.Logf("the client is at %s %v after the end of the split", winner.at().name, time.Since(since).Round(time.Millisecond))
 	c.settled(t, winner, since)
 }
@@ -86,6 +93,9 @@ func everyPair(t *testing.T, names []string, fn func(t *testing.T, m mode, a, b 
 			if !ok || left(pair[0], pair[1], m) {
 				continue
 			}
+			// Beside FRR, whose device takes frames for the virtual MAC in Backup too,
+			// ours must have it as well, or clients may stay there for ever.
+			m.virtual = slices.Contains(pair[:], "frr")
 			t.Run(pair[0]+" and "+pair[1]+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				fn(t, m, pair[0], pair[1])
@@ -122,13 +132,13 @@ func (r *rig) hears(t *testing.T, n *node) {
 // both waits until both nodes advertise.
 func (r *rig) both(t *testing.T, since time.Time) {
 	t.Helper()
-	await(t, "both are masters", 10*r.mode.every()+10*time.Second, func() bool {
+	await(t, "both are masters", 50*r.mode.every()+10*time.Second, func() bool {
 		n := map[*node]int{}
 		for _, a := range r.adverts(since) {
 			if a.priority > 0 {
 				n[a.from]++
 			}
 		}
-		return n[r.nodes[0]] >= inRow && n[r.nodes[1]] >= inRow
+		return n[r.nodes[0]] >= inRow && n[r.nodes[1]] > 0
 	})
 }
