@@ -36,8 +36,7 @@ const (
 	DropAuthType
 	// DropAuthData: its password or digest is wrong, or we do not have its key.
 	DropAuthData
-	// DropReplay: it is authentic, but was seen before, or the sender's clock is
-	// outside HMAC.Window.
+	// DropReplay: it is authentic, but was seen before.
 	DropReplay
 	// DropOwn: our own, looped back.
 	DropOwn
@@ -46,12 +45,15 @@ const (
 	// DropDestination: it was not sent to our group; unicast configured: it was sent
 	// to a group.
 	DropDestination
+	// DropClock: it is authentic, but its time is further from ours than HMAC.Window:
+	// a clock is wrong, or it was recorded and is sent again.
+	DropClock
 	numDrops
 )
 
 var dropNames = [numDrops]string{
 	"none", "hop limit", "length", "version", "type", "checksum", "vrid", "count", "interval", "addresses",
-	"authentication type", "authentication data", "replay", "own", "peer", "destination",
+	"authentication type", "authentication data", "replay", "own", "peer", "destination", "clock",
 }
 
 // String is the reason in a word or two.

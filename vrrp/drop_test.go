@@ -176,7 +176,7 @@ func (tt *dropCase) run(t *testing.T) (*wire, Packet, Drop) {
 }
 
 func TestDrops(t *testing.T) {
-	seen := map[Drop]bool{DropReplay: true, DropOwn: true} // TestReplay..., and the loop's
+	seen := map[Drop]bool{DropReplay: true, DropClock: true, DropOwn: true} // TestReplayWith..., and the loop's
 	for _, tt := range dropCases {
 		t.Run(tt.name, func(t *testing.T) {
 			seen[tt.want] = true
@@ -208,7 +208,7 @@ func TestDropHasAName(t *testing.T) {
 		}
 		names[d.String()] = true
 	}
-	if s := numDrops.String(); s != "drop 16" {
+	if s := numDrops.String(); s != "drop 17" {
 		t.Errorf("an unknown one is %q", s)
 	}
 }

@@ -112,7 +112,7 @@ func (s *hmacState) check(h header, m *message, now time.Time) Drop {
 	}
 	seq := binary.BigEndian.Uint64(t[4:])
 	if !s.conf.NoWindow && s.outside(seq, now) {
-		return DropReplay
+		return DropClock
 	}
 	mark, known := s.seen.mark(h.src)
 	// A mark outside the window comes from before a step of a clock, and what it

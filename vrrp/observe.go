@@ -64,7 +64,7 @@ func (o *observer) packet(now time.Duration, h header, p *Packet, d Drop) []Even
 	case DropNone, DropInterval, DropAddresses, DropReplay:
 	case DropVersion:
 		differs = VersionMismatch
-	case DropAuthType, DropAuthData:
+	case DropAuthType, DropAuthData, DropClock:
 		differs = AuthMismatch
 	default:
 		return nil // not of this virtual router, or not to be trusted at all

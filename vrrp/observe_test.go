@@ -59,6 +59,7 @@ func TestObserverTellsDifferences(t *testing.T) {
 		{"kind of authentication", same, DropAuthType, "peer differs 01000 192.0.2.2 [192.0.2.100 192.0.2.101]"},
 		{"password", same, DropAuthData, "peer differs 01000 192.0.2.2 [192.0.2.100 192.0.2.101]"},
 		{"the same priority", with(func(p *Packet) { p.Priority = 100 }), DropNone, "peer differs 10000 192.0.2.2 [192.0.2.100 192.0.2.101]"},
+		{"clock", same, DropClock, "peer differs 01000 192.0.2.2 [192.0.2.100 192.0.2.101]"},
 		{"the same priority and another password", with(func(p *Packet) { p.Priority = 100 }), DropAuthData, "peer differs 01000 192.0.2.2 [192.0.2.100 192.0.2.101]"},
 		{"an old packet", same, DropReplay, ""},
 		{"a broken packet", Packet{Version: V3, Addresses: addrs("192.0.2.7")}, DropChecksum, ""},

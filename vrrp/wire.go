@@ -41,8 +41,8 @@ func (w *wire) config(cfg *Config) {
 
 // decode takes a received VRRP message (or AH with one inside) apart into p. now
 // is Unix time, of which only the anti-replay window makes use. DropNone means
-// accepted. With DropAddresses, DropInterval, DropAuth..., DropReplay and
-// DropVersion p is filled in as far as the message can be read, for events about
+// accepted. With DropAddresses, DropInterval, DropAuth..., DropReplay, DropClock
+// and DropVersion p is filled in as far as the message can be read, for events about
 // mismatches. p.Addresses is reused.
 func (w *wire) decode(p *Packet, h header, msg []byte, now time.Time) Drop {
 	outer := msg
