@@ -13,7 +13,11 @@ type Change struct {
 	Tunnel  Tunnel  // of AddTunnel; of DeleteTunnel its Name
 	Port    GUE     // of OpenPort, ClosePort
 	Setting Setting // of ChangeSetting, RestoreSetting
-	mark    uint8
+	// VirtualMAC is of AddVirtualMAC.
+	VirtualMAC VirtualMAC
+
+	mark     uint8
+	settings []Setting // that come with a new virtual MAC
 }
 
 // Op is the kind of a Change.
@@ -26,14 +30,16 @@ const (
 	OpenPort
 	ClosePort
 	AddTunnel
-	DeleteTunnel
+	DeleteTunnel // also of a virtual MAC
 	AddAddress
 	DeleteAddress
+	AddVirtualMAC
 )
 
 var opNames = [...]string{
 	ChangeSetting: "change setting", RestoreSetting: "restore setting", OpenPort: "open", ClosePort: "close",
 	AddTunnel: "add", DeleteTunnel: "delete", AddAddress: "add address", DeleteAddress: "delete address",
+	AddVirtualMAC: "add",
 }
 
 // String is the operation in words.
@@ -55,6 +61,8 @@ func (c Change) String() string {
 		return "ip fou del " + c.Port.String()
 	case AddTunnel:
 		return c.Tunnel.command(c.mark)
+	case AddVirtualMAC:
+		return c.VirtualMAC.command(c.mark, c.settings)
 	case DeleteTunnel:
 		return "ip link delete " + c.Tunnel.Name
 	case AddAddress:
@@ -93,6 +101,8 @@ func (c Change) object() string {
 		return c.Port.String()
 	case AddTunnel, DeleteTunnel:
 		return c.Tunnel.object()
+	case AddVirtualMAC:
+		return c.VirtualMAC.object()
 	}
 	return c.Address.object()
 }
@@ -104,6 +114,8 @@ func (c Change) device() string {
 		return c.Setting.Interface
 	case AddTunnel, DeleteTunnel:
 		return c.Tunnel.Name
+	case AddVirtualMAC:
+		return c.VirtualMAC.Name
 	}
 	return c.Address.Interface
 }
@@ -127,6 +139,8 @@ func split(changes []Change) (making, removing []Change) {
 			again[c.Address.key()] = true
 		case AddTunnel:
 			again[c.Tunnel.Name] = true
+		case AddVirtualMAC:
+			again[c.VirtualMAC.Name] = true
 		}
 	}
 	for _, c := range changes {

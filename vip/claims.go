@@ -28,7 +28,13 @@ func claim(states ...State) claims {
 				c.ports[t.gue()] = true
 			}
 		}
-		for _, name := range s.SuppressARP {
+		for _, v := range s.VirtualMACs {
+			c.devices[v.Name] = true
+			for key := range keys {
+				c.settings[settingKey{v.Name, key}] = true
+			}
+		}
+		for _, name := range s.quiet() {
 			for key := range quietValue {
 				c.settings[settingKey{name, key}] = true
 			}
@@ -58,6 +64,11 @@ func union(states []State) State {
 				all.Tunnels = append(all.Tunnels, t)
 			}
 		}
+		for _, v := range s.VirtualMACs {
+			if once("device " + v.Name) {
+				all.VirtualMACs = append(all.VirtualMACs, v)
+			}
+		}
 		for _, name := range s.SuppressARP {
 			if once("arp " + name) {
 				all.SuppressARP = append(all.SuppressARP, name)
@@ -85,7 +96,23 @@ func clash(want, other State, owner string) error {
 			return taken(t.object())
 		}
 	}
+	for _, v := range want.VirtualMACs {
+		if slices.ContainsFunc(other.VirtualMACs, func(o VirtualMAC) bool { return o != v && (o.Name == v.Name || o.place() == v.place()) }) {
+			return taken(v.object())
+		}
+	}
 	return nil
+}
+
+// quiet are the interfaces on which ARP must not tell of others' addresses.
+func (s State) quiet() []string {
+	list := slices.Clone(s.SuppressARP)
+	for _, v := range s.VirtualMACs {
+		if !v.IPv6 && !slices.Contains(list, v.Parent) {
+			list = append(list, v.Parent)
+		}
+	}
+	return list
 }
 
 // names are the interfaces that a normal state is about, each once.
@@ -97,15 +124,21 @@ func (s State) names() []string {
 	for _, t := range s.Tunnels {
 		list = append(list, t.Name)
 	}
+	for _, v := range s.VirtualMACs {
+		list = append(list, v.Name, v.Parent)
+	}
 	list = append(list, s.SuppressARP...)
 	slices.Sort(list)
 	return slices.Compact(list)
 }
 
 // plain tells whether a state is addresses alone.
-func (s State) plain() bool { return len(s.Tunnels) == 0 && len(s.SuppressARP) == 0 }
+func (s State) plain() bool {
+	return len(s.Tunnels)+len(s.VirtualMACs)+len(s.SuppressARP) == 0
+}
 
 // same tells whether two normal states are one and the same.
 func (s State) same(other State) bool {
-	return slices.Equal(s.Addresses, other.Addresses) && slices.Equal(s.Tunnels, other.Tunnels) && slices.Equal(s.SuppressARP, other.SuppressARP)
+	return slices.Equal(s.Addresses, other.Addresses) && slices.Equal(s.Tunnels, other.Tunnels) &&
+		slices.Equal(s.VirtualMACs, other.VirtualMACs) && slices.Equal(s.SuppressARP, other.SuppressARP)
 }

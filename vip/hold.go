@@ -37,7 +37,7 @@ func (m *Manager) hold(ctx context.Context, op string, s *Set, choose func(*Set)
 // a state or let it go: with addresses alone only their interfaces, once all has
 // been swept.
 func (m *Manager) reading(s *Set, state State) (session func(func(*kernel) error) error, read func(*kernel) error) {
-	if !m.swept || s.held && !s.state.plain() || !state.plain() || m.suppresses() {
+	if !m.swept || s.held && !s.state.plain() || !state.plain() {
 		return m.session, func(k *kernel) error { _, err := k.read(); return err }
 	}
 	names := state.names()
@@ -121,13 +121,6 @@ func (m *Manager) holds() bool {
 	return any
 }
 
-// suppresses tells whether something that is held keeps ARP silent.
-func (m *Manager) suppresses() bool {
-	any := false
-	m.each(func(s *Set) { any = any || s.held && len(s.state.SuppressARP) > 0 })
-	return any
-}
-
 // held are the states of all sets that hold something, except one, as the
 // interfaces are called now.
 func (m *Manager) held(except *Set, links []Link) []State {
@@ -182,7 +175,7 @@ func carryOut(ctx context.Context, k *kernel, changes []Change) (done []Change, 
 			errs = append(errs, opError(c.Op.String(), c.object(), err))
 			loud = loud || c.Op == ChangeSetting && quietValue[c.Setting.Key] != 0
 			stuck = stuck || c.Op == DeleteAddress
-			failed[c.device()] = failed[c.device()] || c.Op == AddTunnel
+			failed[c.device()] = failed[c.device()] || c.Op == AddTunnel || c.Op == AddVirtualMAC
 			continue
 		}
 		done = append(done, c)
@@ -197,7 +190,7 @@ func (m *Manager) verify(k *kernel, done []Change) error {
 	if !makes(AddAddress) {
 		return nil
 	}
-	if m.proved && !makes(AddTunnel) {
+	if m.proved && !makes(AddTunnel) && !makes(AddVirtualMAC) {
 		return k.settle(done)
 	}
 	if err := k.table(); err != nil {

@@ -322,6 +322,8 @@ func (k *kernel) execute(c Change) error {
 		return k.closePort(c.Port)
 	case AddTunnel:
 		return k.addTunnel(c.Tunnel)
+	case AddVirtualMAC:
+		return k.addVirtualMAC(c.VirtualMAC, c.settings)
 	case DeleteTunnel:
 		return k.deleteLink(c.Tunnel.Name)
 	case AddAddress:

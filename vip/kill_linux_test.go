@@ -23,12 +23,13 @@ const (
 	victimDir    = "VIP_TEST_VICTIM_DIR"
 	victimLegacy = "VIP_TEST_VICTIM_LEGACY"
 	victimTunnel = "VIP_TEST_VICTIM_TUNNEL"
+	victimMAC    = "VIP_TEST_VICTIM_MAC"
 	victimSquats = "VIP_TEST_VICTIM_SQUATS"
 )
 
-// victimStates are what a victim applies in turn; with tunnels if the kernel
-// has them.
-func victimStates(tunnel bool) []State {
+// victimStates are what a victim applies in turn; with tunnels and virtual MACs
+// if the kernel has them.
+func victimStates(tunnel, mac bool) []State {
 	vips := []netip.Addr{vipA, vipB, clusterVIP}
 	a := DirectRouting(vips, "eth0")
 	b := want("10.0.0.1@eth0", "10.3.3.3/24@eth0", "fd00::7@eth0", "fd00::8/64@eth0")
@@ -36,6 +37,10 @@ func victimStates(tunnel bool) []State {
 	if tunnel {
 		b.Tunnels = []Tunnel{{Local: netip.MustParseAddr("10.9.9.9"), GUEPort: 6080}}
 		b.Addresses = append(b.Addresses, want("10.4.4.4@lvs0").Addresses...)
+	}
+	if mac {
+		a.VirtualMACs = []VirtualMAC{{Parent: "eth0", VRID: 7}}
+		a.Addresses = append(a.Addresses, want("10.5.5.5@vrrp.7").Addresses...)
 	}
 	return []State{a, b, {}}
 }
@@ -53,7 +58,7 @@ func victim(dir string) {
 		m.legacy = os.Getenv(victimLegacy) != ""
 		err = m.Open()
 	}
-	states := victimStates(os.Getenv(victimTunnel) != "")
+	states := victimStates(os.Getenv(victimTunnel) != "", os.Getenv(victimMAC) != "")
 	start := time.Now()
 	for i := 0; err == nil && time.Since(start) < time.Minute; i++ {
 		_, err = m.Apply(context.Background(), states[i%len(states)])
@@ -103,6 +108,10 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		_, err := h.run("ip", "link", "add", "probe0", "type", "ipip", "local", "10.8.8.8")
 		if _, fou := h.run("ip", "fou", "add", "port", "7", "gue"); err == nil && fou == nil {
 			env = append(env, victimTunnel+"=1")
+		}
+		if _, err := h.run("ip", "link", "add", "link", "eth0", "name", "probe1", "type", "macvlan", "mode", "bridge"); err == nil {
+			env = append(env, victimMAC+"=1")
+			h.ip("link del probe1")
 		}
 		h.ip("address add 10.3.3.9/24 dev eth0")
 		h.set("ipv4", "eth0", "arp_announce", "1")

@@ -1,6 +1,7 @@
 package vip
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -89,9 +90,9 @@ func noInterface(name string) error {
 	return fmt.Errorf("no interface %s: %w", name, fs.ErrNotExist)
 }
 
-// suppress plans the ARP settings of a real server.
+// suppress plans the ARP settings of a real server, and below virtual MACs.
 func (p *planner) suppress() {
-	for _, name := range p.want.SuppressARP {
+	for _, name := range p.want.quiet() {
 		conf := p.have.conf(name)
 		if conf == nil {
 			p.loud = true
@@ -133,7 +134,7 @@ func (p *planner) set(step int, s Setting) {
 	p.do(step, Change{Op: ChangeSetting, Setting: s})
 }
 
-// tunnels plans devices and the ports in front of them.
+// tunnels plans devices, virtual MACs among them, and the ports in front of them.
 func (p *planner) tunnels() {
 	ports := map[GUE]bool{}
 	wanted := map[string]bool{}
@@ -146,6 +147,10 @@ func (p *planner) tunnels() {
 			}
 		}
 		p.tunnel(t)
+	}
+	for _, v := range p.want.VirtualMACs {
+		wanted[v.Name] = true
+		p.virtualMAC(v)
 	}
 	for _, port := range p.have.Ports {
 		if !ports[port] && !p.others.ports[port] {
@@ -179,6 +184,39 @@ func (p *planner) tunnel(t Tunnel) {
 		p.fresh[t.Name] = true
 	}
 	p.loose(t, link)
+}
+
+// virtualMAC plans a macvlan. A new one comes with its settings.
+func (p *planner) virtualMAC(v VirtualMAC) {
+	parent, link := p.have.link(v.Parent), p.have.link(v.Name)
+	switch {
+	case parent == nil:
+		p.fail("add", v.object(), noInterface(v.Parent))
+		return
+	case parent.MAC == nil:
+		p.fail("add", v.object(), invalid("%s has no MAC, and so no virtual one", v.Parent))
+		return
+	case p.have.All[ARPFilter] != 0 && !v.IPv6:
+		p.fail("add", v.object(), fmt.Errorf("net/ipv4/conf/all/arp_filter=%d is in force on every interface and would keep this one silent: set it to 0", p.have.All[ARPFilter]))
+		return
+	case link != nil && !link.Ours:
+		p.fail("add", v.object(), ErrForeign)
+		return
+	}
+	for key := range keys {
+		p.kept[settingKey{v.Name, key}] = true
+	}
+	if link != nil && link.Parent == parent.Index && bytes.Equal(link.MAC, v.MAC()) && link.Up {
+		for _, s := range virtualSettings(v.Name, link.Conf, p.have.All) {
+			p.set(stepTunnelSetting, s)
+		}
+		return
+	}
+	if link != nil {
+		p.do(stepRemake, Change{Op: DeleteTunnel, Tunnel: Tunnel{Name: v.Name}})
+	}
+	p.fresh[v.Name] = true
+	p.do(stepTunnel, Change{Op: AddVirtualMAC, VirtualMAC: v, settings: virtualSettings(v.Name, p.have.Default, p.have.All)})
 }
 
 // loose plans rp_filter of a tunnel device: 1 would drop clients, whose

@@ -30,6 +30,11 @@ const (
 	// RPFilter 2 takes packets whose source is reachable by any interface, as
 	// those of clients that come out of a tunnel; 1 drops them.
 	RPFilter Key = "rp_filter"
+	// ARPFilter 1 answers ARP only on the interface by which routes lead to who
+	// asks.
+	ARPFilter Key = "arp_filter"
+	// AcceptLocal 1 takes packets that come from an address of this machine.
+	AcceptLocal Key = "accept_local"
 	// PromoteSecondaries 1 keeps the other addresses of a subnet when the first
 	// one goes.
 	PromoteSecondaries Key = "promote_secondaries"
@@ -37,7 +42,7 @@ const (
 
 // keys has the position of each in the kernel's array (uapi linux/ip.h,
 // IPV4_DEVCONF_*, counted from 1).
-var keys = map[Key]int{RPFilter: 8, ARPAnnounce: 18, ARPIgnore: 19, PromoteSecondaries: 20}
+var keys = map[Key]int{RPFilter: 8, ARPFilter: 13, ARPAnnounce: 18, ARPIgnore: 19, PromoteSecondaries: 20, AcceptLocal: 23}
 
 // Conf has the settings of one interface, of "all" or of "default".
 type Conf map[Key]int

@@ -11,6 +11,8 @@ type State struct {
 	Addresses []Address
 	// Tunnels are the tunnel devices of a real server behind a TUN director.
 	Tunnels []Tunnel
+	// VirtualMACs are the devices with a virtual router's own MAC.
+	VirtualMACs []VirtualMAC
 	// SuppressARP are the interfaces by which requests come in and answers leave,
 	// or "all" (with those that come later). On them ARP does not answer for, nor
 	// tell about, addresses of other interfaces: a real server must not draw the
@@ -92,6 +94,14 @@ func (s State) Validate() error {
 			return err
 		}
 	}
+	for _, v := range s.VirtualMACs {
+		if err := check(v.object(), "device "+v.normal().Name, v.validate()); err != nil {
+			return err
+		}
+		if err := check(v.object(), v.place(), nil); err != nil {
+			return err
+		}
+	}
 	for _, name := range s.SuppressARP {
 		err := validInterface(name)
 		if name == "lo" {
@@ -112,6 +122,9 @@ func (s State) normal() State {
 	}
 	for _, t := range s.Tunnels {
 		n.Tunnels = append(n.Tunnels, t.normal())
+	}
+	for _, v := range s.VirtualMACs {
+		n.VirtualMACs = append(n.VirtualMACs, v.normal())
 	}
 	return n
 }

@@ -155,7 +155,7 @@ func follow(s State, index map[string]int, now map[int]string) State {
 		}
 		return old
 	}
-	s = State{slices.Clone(s.Addresses), slices.Clone(s.Tunnels), slices.Clone(s.SuppressARP)}
+	s = State{slices.Clone(s.Addresses), slices.Clone(s.Tunnels), slices.Clone(s.VirtualMACs), slices.Clone(s.SuppressARP)}
 	for i := range s.Addresses {
 		s.Addresses[i].Interface = name(s.Addresses[i].Interface)
 	}
@@ -164,6 +164,9 @@ func follow(s State, index map[string]int, now map[int]string) State {
 	}
 	for i := range s.Tunnels {
 		s.Tunnels[i].Name = name(s.Tunnels[i].Name)
+	}
+	for i := range s.VirtualMACs {
+		s.VirtualMACs[i].Name, s.VirtualMACs[i].Parent = name(s.VirtualMACs[i].Name), name(s.VirtualMACs[i].Parent)
 	}
 	return s
 }
