@@ -34,7 +34,9 @@ const (
 	// routers with other configurations apart, and stops nobody.
 	AuthPass
 	// AuthAH: an IP Authentication Header with HMAC-MD5-96 as keepalived sends it
-	// (RFC 2338, section 5.3.6, with the sender's address as SPI), VRRPv2 only.
+	// (RFC 2338, section 5.3.6, with the sender's address as SPI), VRRPv2 only. The
+	// sequence starts with the Unix time, so that it grows over restarts. A router
+	// with AuthAH and one without do not hear each other at all.
 	AuthAH
 	// AuthHMAC: a trailer with HMAC-SHA256-128 and a time stamp
 	// (draft-cassen-vrrp-auth-hmac), as keepalived 2.4 sends it; VRRPv3 only here.
