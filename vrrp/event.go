@@ -1,7 +1,9 @@
 package vrrp
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -12,9 +14,10 @@ type Event struct {
 	Router string    // Config.Name
 	VRID   uint8
 
-	// From, To and Reason are of a Transition.
+	// From, To, Reason and Priority (the effective one) are of a Transition.
 	From, To State
 	Reason   Reason
+	Priority uint8
 
 	// Peer is the other router that the event is about, if it is about one.
 	Peer Peer
@@ -24,6 +27,27 @@ type Event struct {
 	Late time.Duration
 	// Err is the cause of Vetoed and BinderFailed.
 	Err error
+}
+
+// String is the event as a line of a log, such as "eth0/51: backup -> active (timeout)".
+func (e Event) String() string {
+	if e.Kind == Transition {
+		return fmt.Sprintf("%s: %v -> %v (%v)", e.Router, e.From, e.To, e.Reason)
+	}
+	s := e.Router + ": " + e.Kind.String()
+	switch {
+	case e.Err != nil:
+		return s + ": " + e.Err.Error()
+	case e.Late != 0:
+		return fmt.Sprintf("%s: %v", s, e.Late)
+	case e.Kind == PeerDiffers:
+		return fmt.Sprintf("%s: %v in %v: addresses %v every %v, priority %d", s, e.Peer.Addr, e.Mismatch, e.Peer.Addresses, e.Peer.Interval, e.Peer.Priority)
+	case e.Kind == ForeignCluster:
+		return fmt.Sprintf("%s: %v has %v", s, e.Peer.Addr, e.Peer.Addresses)
+	case e.Peer.Addr.IsValid():
+		return fmt.Sprintf("%s: %v, priority %d", s, e.Peer.Addr, e.Peer.Priority)
+	}
+	return s
 }
 
 // EventKind is what happened.
@@ -73,17 +97,33 @@ func (k EventKind) String() string { return name(eventNames[:], "event", k) }
 // MarshalText is String.
 func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// Mismatch is in what two routers of one virtual router differ; a set.
+// Mismatch is what two routers of one virtual router disagree about; a set.
 type Mismatch uint8
 
-// What may differ.
+// What they may disagree about.
 const (
 	AddressMismatch  Mismatch = 1 << iota // the list of virtual addresses
 	IntervalMismatch                      // the advertisement interval
 	VersionMismatch                       // the version of VRRP
-	AuthMismatch                          // authentication: its kind, password or key
-	PriorityMismatch                      // none really: both have the same priority, so that addresses decide
+	AuthMismatch                          // authentication: its kind, password, key or clock
+	EqualPriority                         // who comes first: both have the same priority, so that addresses decide
 )
+
+var mismatchNames = [...]string{"addresses", "interval", "version", "authentication", "equal priority"}
+
+// String lists what it has, such as "addresses, interval".
+func (m Mismatch) String() string {
+	var words []string
+	for bit, word := range mismatchNames {
+		if m&(1<<bit) != 0 {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// MarshalText is String.
+func (m Mismatch) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
 // A Peer is another router, as its last advertisement shows it.
 type Peer struct {

@@ -42,7 +42,7 @@ func (m *machine) enter(now time.Duration, why Reason) {
 func (m *machine) become(s State, why Reason, peer Peer) {
 	from := m.state
 	m.state, m.reason = s, why
-	m.tell(Event{Kind: Transition, From: from, To: s, Reason: why, Peer: peer})
+	m.tell(Event{Kind: Transition, From: from, To: s, Reason: why, Priority: m.priority, Peer: peer})
 }
 
 // becomeActive: the advertisement comes before all else, because it is what makes

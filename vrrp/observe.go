@@ -93,7 +93,7 @@ func (o *observer) packet(now time.Duration, h header, p *Packet, d Drop) []Even
 		differs |= IntervalMismatch
 	}
 	if p.Priority == o.cfg.Priority && d == DropNone {
-		differs |= PriorityMismatch
+		differs |= EqualPriority
 	}
 	if differs &^= e.told; differs != 0 {
 		e.told |= differs
