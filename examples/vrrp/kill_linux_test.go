@@ -31,6 +31,9 @@ func TestKilledMasterIsCleanedUpByItsNextStart(t *testing.T) {
 	t.Logf("seed %d", seed)
 	for i, name := range []string{"v3 IPv4", "v3 IPv6 virtual MAC"} {
 		m, random := named(name), rand.New(rand.NewPCG(seed, uint64(i)))
+		if left("lvskit", "lvskit", m) {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			keep := options{priority: low, nopreempt: true}

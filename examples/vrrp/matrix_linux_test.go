@@ -42,12 +42,15 @@ func (c *cell) settled(t *testing.T, p peer, since time.Time) {
 	if got, want := c.whoAnswers(t), []string{p.mac().String()}; !slices.Equal(got, want) {
 		t.Errorf("%s was answered by %v, want %v alone", c.mode.service(), got, want)
 	}
-	if _, standing := c.peerOf(c.other(p.at())).(*frr); !standing && c.other(p.at()).holds(t, c.mode.vips...) {
-		t.Errorf("%s holds a virtual address and is not Active", c.other(p.at()).name)
+	other := c.peerOf(c.other(p.at()))
+	if _, standing := other.(*frr); !standing {
+		await(t, other.at().name+" holds no virtual address", 2*time.Second, func() bool { return !other.at().holds(t, c.mode.vips...) })
 	}
-	all := c.adverts(since)
-	if n := c.other(p.at()).claimed(all[len(all)-1].at); n > 0 {
-		t.Errorf("%s has announced a virtual address %d times although it is not Active", c.other(p.at()).name, n)
+	if _, ours := other.(*lvskit); ours {
+		all := c.adverts(since)
+		if n := other.at().claimed(all[len(all)-1].at); n > 0 {
+			t.Errorf("%s has announced a virtual address %d times although it is not Active", other.at().name, n)
+		}
 	}
 }
 
@@ -180,20 +183,19 @@ var pairs = [][2]string{
 // of is the mode for a pair of routers; ok is false if one does not speak it.
 func (m mode) of(pair [2]string) (of mode, ok bool) {
 	if !slices.Contains(pair[:], "frr") {
-		return m, true
+		// keepalived 2.2.7 is silent for too long while it announces hundreds.
+		return m, len(m.vips) < 100 || !slices.Contains(pair[:], "keepalived")
 	}
 	if m.ipv6 {
 		m.vips = m.vips[1:] // its device has a link-local address of its own only
 	}
-	return m, !m.unicast && m.auth == ""
+	return m, !m.unicast && m.auth == "" && len(m.vips) < 100
 }
 
 // few are the cells that the emulated machine has time for.
 var few = []string{
-	"lvskit keepalived v3 IPv4", "lvskit keepalived v3 IPv6 virtual MAC", "lvskit keepalived v2 PASS",
-	"keepalived lvskit v3 IPv6", "keepalived lvskit v3 IPv4 unicast",
-	"lvskit frr v3 IPv4", "frr lvskit v3 IPv6",
-	"lvskit lvskit v3 IPv4 virtual MAC",
+	"lvskit keepalived v3 IPv4", "lvskit keepalived v2 PASS", "keepalived lvskit v3 IPv4 unicast",
+	"frr lvskit v3 IPv6", "lvskit lvskit v3 IPv6 virtual MAC",
 }
 
 // left tells whether a cell is left out.

@@ -65,14 +65,13 @@ func await(t *testing.T, what string, within time.Duration, ok func() bool) {
 
 // mode is how a virtual router speaks.
 type mode struct {
-	name     string
-	version  int
-	ipv6     bool
-	unicast  bool
-	auth     string // "", "pass" or "ah"
-	virtual  bool   // lvskit and keepalived use the virtual MAC too
-	interval time.Duration
-	vips     []string
+	name    string
+	version int
+	ipv6    bool
+	unicast bool
+	auth    string // "", "pass" or "ah"
+	virtual bool   // lvskit and keepalived use the virtual MAC too
+	vips    []string
 }
 
 var (
@@ -92,6 +91,16 @@ var modes = []mode{
 	{name: "v3 IPv6 unicast", version: 3, ipv6: true, unicast: true, vips: v6VIP},
 	{name: "v3 IPv4 virtual MAC", version: 3, virtual: true, vips: v4VIP},
 	{name: "v3 IPv6 virtual MAC", version: 3, ipv6: true, virtual: true, vips: v6VIP},
+	{name: "v3 IPv4 245 addresses", version: 3, vips: manyVIPs()},
+}
+
+// manyVIPs are as many addresses as the network has room for, more than netlink and
+// ARP can be given at once.
+func manyVIPs() (vips []string) {
+	for i := 10; i < 255; i++ {
+		vips = append(vips, fmt.Sprintf("10.51.0.%d", i))
+	}
+	return vips
 }
 
 // every is the interval of the mode: v2 knows whole seconds only.
