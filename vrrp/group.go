@@ -15,7 +15,7 @@ type Group struct {
 	out     outbox
 	losses  int           // short reigns, one after the other
 	penalty time.Duration // until then the timers of Backup do not start
-	running atomic.Bool // a Run has the members
+	running atomic.Bool   // a Run has the members
 }
 
 // NewGroup makes a sync group; the name is for logs. Give it to the Configs of

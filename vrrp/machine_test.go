@@ -238,3 +238,32 @@ func (s *script) action(a action) string {
 	}
 	return text + map[actionKind]string{actAcquire: "acquire", actRelease: "release", actAnnounce: "announce", actWitness: "ask the witness"}[a.kind]
 }
+
+// TestStepDoesNotAllocate: a machine is stepped for each packet and each tick.
+func TestStepDoesNotAllocate(t *testing.T) {
+	cfg := &Config{Version: V3, Priority: 100, Interval: time.Second, DownCount: 3, Source: netip.MustParseAddr("10.0.0.5")}
+	m, now := newMachine(cfg), time.Duration(0)
+	better := input{kind: inAdvert, from: netip.MustParseAddr("10.0.0.9"), local: cfg.Source, priority: 200, interval: time.Second}
+	worse := better
+	worse.priority = 50
+	m.step(now, input{kind: inStart})
+	round := func() { // Backup, Active, an answer, Backup again
+		m.step(now, better)
+		for m.state == Backup {
+			now, _ = m.deadline()
+			m.step(now, input{kind: inTick})
+		}
+		for range 4 {
+			now, _ = m.deadline()
+			m.step(now, input{kind: inTick})
+		}
+	}
+	round()
+	if n := testing.AllocsPerRun(100, round); n != 0 {
+		t.Errorf("%v allocations in Backup and Active", n)
+	}
+	m.step(now, worse)
+	if n := testing.AllocsPerRun(100, func() { m.step(now, worse) }); n != 0 {
+		t.Errorf("%v allocations with another Active router", n)
+	}
+}

@@ -32,7 +32,6 @@ type wireState struct{ cut bool }
 type host struct {
 	id      int
 	up      bool
-	dead    bool // until the next round
 	cfgs    []*Config
 	weights int // of trackers, all together
 	ms      []*machine
