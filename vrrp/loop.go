@@ -137,11 +137,10 @@ func (l *loop) open() {
 // fire does what is due. If the thread has slept beyond the deadline, there may
 // be packets that came before it did.
 func (l *loop) fire() {
-	first := l.due.next()
-	if now := l.edge.now(); first <= now {
-		if now-first > sleptFor {
-			l.edge.wait(now)
-			l.clock = now
+	if first := l.due.next(); first <= l.clock {
+		if l.clock-first > sleptFor {
+			l.edge.wait(l.clock)
+			l.clock = l.edge.now()
 			l.drain()
 		}
 		l.timers()

@@ -1,9 +1,0 @@
-package vrrp
-
-import (
-	"testing"
-
-	"github.com/lvskit/lvskit/internal/lab/labtest"
-)
-
-func TestMain(m *testing.M) { labtest.Main(m) }
