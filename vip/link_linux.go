@@ -172,10 +172,13 @@ func (k *kernel) deleteLink(name string) error {
 	head := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	head.Index = int32(link.Index)
 	_, err = k.request(unix.RTM_DELLINK, unix.NLM_F_ACK, head).Execute(unix.NETLINK_ROUTE, 0)
-	if errors.Is(err, unix.ENODEV) {
-		return nil
+	if err != nil && !errors.Is(err, unix.ENODEV) {
+		return words(err)
 	}
-	return words(err)
+	if k.notes.dropInterface(link.Index) {
+		k.file.dirty = true
+	}
+	return nil
 }
 
 func (g GUE) family() int {

@@ -114,6 +114,15 @@ func (n *notes) dropAddress(index int, prefix netip.Prefix) {
 	n.Addresses = slices.DeleteFunc(n.Addresses, func(a notedAddress) bool { return a.Index == index && a.Prefix == prefix })
 }
 
+// dropInterface drops what was noted of an interface that has gone, and tells
+// whether that was something.
+func (n *notes) dropInterface(index int) bool {
+	before := len(n.Settings) + len(n.Addresses)
+	n.Settings = slices.DeleteFunc(n.Settings, func(s notedSetting) bool { return s.Index == index })
+	n.Addresses = slices.DeleteFunc(n.Addresses, func(a notedAddress) bool { return a.Index == index })
+	return len(n.Settings)+len(n.Addresses) < before
+}
+
 // owns tells whether the notes say that an address is ours.
 func (n *notes) owns(p Present) bool {
 	return slices.ContainsFunc(n.Addresses, func(a notedAddress) bool {
