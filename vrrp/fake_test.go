@@ -74,7 +74,7 @@ func (e *fakeEdge) receive(d *datagram) bool {
 	flood := e.flood
 	e.mu.Unlock()
 	if flood {
-		time.Sleep(100 * time.Microsecond)
+		time.Sleep(30 * time.Microsecond)
 		*d = datagram{port: port{"eth0", false, protocolVRRP}, payload: []byte{0x31, 51}}
 		return true
 	}

@@ -14,6 +14,8 @@ const (
 	// drainMost bounds the packets that are taken before timers may fire, so that a
 	// flood does not silence the Active router.
 	drainMost = 8192
+	// manyPackets take so long that the clock is read again.
+	manyPackets = 64
 	// tickEvery is how often what the others do is looked at.
 	tickEvery = time.Second
 	// lateEvery is how often a LateTimer event may come.
@@ -97,7 +99,9 @@ func (l *loop) run() {
 func (l *loop) round() {
 	l.edge.wait(min(l.due.next(), l.nextTick, l.stopBy))
 	l.clock = l.edge.now()
-	l.drain()
+	if l.drain() > manyPackets {
+		l.clock = l.edge.now()
+	}
 	l.open()
 	l.fire()
 }
@@ -118,11 +122,13 @@ func (l *loop) ended() bool {
 	return l.stopping && (l.running == 0 || l.clock >= l.stopBy)
 }
 
-// drain takes the packets that have come.
-func (l *loop) drain() {
-	for n := 0; n < drainMost && l.edge.receive(&l.data); n++ {
+// drain takes the packets that have come, and counts them.
+func (l *loop) drain() (n int) {
+	for n < drainMost && l.edge.receive(&l.data) {
 		l.received(&l.data)
+		n++
 	}
+	return n
 }
 
 // open does what others have asked for.

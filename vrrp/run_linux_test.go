@@ -29,7 +29,7 @@ type node struct {
 // start runs a Router on a host until the end of the test or stop.
 func start(t *testing.T, h *lab.Host, cfg Config) *node {
 	t.Helper()
-	n := &node{t: t, done: make(chan error, 1)}
+	n := &node{t: t}
 	cfg.NetNS = h.Path()
 	if cfg.Interface == "" {
 		cfg.Interface = "eth0"
@@ -52,6 +52,7 @@ func start(t *testing.T, h *lab.Host, cfg Config) *node {
 		t.Fatal(err)
 	}
 	n.run()
+	t.Cleanup(func() { n.stop() })
 	return n
 }
 
@@ -64,9 +65,9 @@ func (n *node) event(e Event) {
 // run runs the Router, once more after stop.
 func (n *node) run() {
 	ctx, cancel := context.WithCancel(context.Background())
-	n.cancel = cancel
-	go func() { n.done <- n.Router.Run(ctx) }()
-	n.t.Cleanup(func() { n.stop() })
+	done := make(chan error, 1)
+	n.cancel, n.done = cancel, done
+	go func() { done <- n.Router.Run(ctx) }()
 }
 
 // stop ends the Router and returns what Run has returned.
