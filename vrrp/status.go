@@ -34,7 +34,8 @@ type Status struct {
 	Stats Stats
 }
 
-// Stats counts since New.
+// Stats counts since New. A packet with a VRID that no Router of the Run has is
+// counted nowhere: the kernel drops it.
 type Stats struct {
 	Sent             uint64 // advertisements, one for each destination
 	SendErrors       uint64
