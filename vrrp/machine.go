@@ -145,6 +145,7 @@ const (
 	inFault              // a fault began or is over; they are counted by kind, not nested
 	inPriority           // the effective priority has changed
 	inConfig             // the configuration has changed
+	inRival              // an advertisement of our VRID, priority not 0, that the codec has not accepted
 	inWitness            // the answer to the last actWitness; it is ignored if that is void by now
 )
 

@@ -62,6 +62,8 @@ func (m *machine) stepActive(now time.Duration, in input) {
 		m.activeAdvert(now, in)
 	case inBeat:
 		m.activeBeat(now, in)
+	case inRival:
+		m.rivalHeard(now, in) // it does not listen to us either
 	}
 }
 
@@ -136,7 +138,11 @@ func (m *machine) local(in input) netip.Addr {
 	return m.source
 }
 
-// yield gives way to a better Active router.
+// yield gives way to a better Active router. One that was Active for a while has a
+// last word, the advertisement that may be due anyway: after a split that this
+// router hears first to be healed, the winner would not know of it, and would not
+// announce again to those who believe us. It answers the last word as it answers
+// any router of lower priority.
 func (m *machine) yield(now time.Duration, in input, tie bool) {
 	why := ReasonHigher
 	switch {
@@ -145,6 +151,9 @@ func (m *machine) yield(now time.Duration, in input, tie bool) {
 		return
 	case tie:
 		why = ReasonTie
+	}
+	if now > m.reign.since+m.cfg.Interval {
+		m.advertise(m.priority)
 	}
 	m.becomeBackup(now, why, in.peer())
 	m.listen(now, in)
@@ -205,8 +214,8 @@ func (m *machine) activeBeat(now time.Duration, in input) {
 	}
 }
 
-// rivalHeard tells about another Active router, once. An advertisement that the
-// displaced router sent before it could hear ours is no news.
+// rivalHeard tells about another Active router, once. What the displaced router
+// sent before it could hear ours, and its last word, are no news.
 func (m *machine) rivalHeard(now time.Duration, in input) {
 	r := &m.reign
 	other := rival{in.peer(), now + m.silence(in.interval)}
@@ -214,7 +223,7 @@ func (m *machine) rivalHeard(now time.Duration, in input) {
 	switch {
 	case i >= 0:
 		r.rivals[i] = other
-	case in.from == r.displaced && now < r.since+m.cfg.Interval/2:
+	case in.from == r.displaced && now < r.since+m.cfg.Interval:
 	case len(r.rivals) < maxRivals:
 		r.rivals = append(r.rivals, other)
 		m.tell(Event{Kind: TwoActive, Peer: other.Peer})

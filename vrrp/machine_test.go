@@ -139,11 +139,11 @@ func (s *script) timers() {
 func (s *script) parse(m *machine, verb string, args []string) input {
 	kinds := map[string]inputKind{
 		"start": inStart, "stop": inStop, "tick": inTick, "advert": inAdvert, "beat": inBeat, "source": inSource,
-		"fault": inFault, "priority": inPriority, "config": inConfig, "witness": inWitness,
+		"fault": inFault, "priority": inPriority, "config": inConfig, "witness": inWitness, "rival": inRival,
 	}
 	in := input{kind: kinds[verb]}
 	switch in.kind {
-	case inAdvert, inBeat:
+	case inAdvert, inBeat, inRival:
 		in.from, in.local = netip.MustParseAddr(args[0]), m.source
 		in.priority = s.number(args[1])
 		in.interval = m.cfg.Interval

@@ -189,6 +189,9 @@ func (j *judge) transition(h *host, l int, e Event, local time.Duration) {
 	if e.From != r.state || !edges[[2]State{e.From, e.To}] || e.Reason == 0 {
 		j.fail("host %d link %d was %v and tells of %v -> %v: %v", h.id, l, r.state, e.From, e.To, e.Reason)
 	}
+	if e.Priority != h.ms[l].priority {
+		j.fail("host %d link %d has priority %d and tells of %d", h.id, l, h.ms[l].priority, e.Priority)
+	}
 	if e.From == Active && len(r.rivals) > 0 {
 		j.fail("host %d link %d leaves rivals behind", h.id, l)
 	}

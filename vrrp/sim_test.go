@@ -4,6 +4,7 @@ import (
 	"flag"
 	"math"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -11,12 +12,20 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/lvskit/lvskit/internal/need"
 )
 
 var (
 	simHours = flag.Int("sim-hours", 1000, "virtual hours to simulate")
 	simSeed  = flag.Uint64("sim-seed", 0, "run only the scenario of this seed")
 )
+
+// emulated says that this is the emulated machine, where everything is slow.
+func emulated() bool { return os.Getenv(need.Promised) != "" }
+
+// thin says that what is pure and heavy should be short: it runs in full elsewhere.
+func thin() bool { return testing.Short() || raceDetector || emulated() }
 
 // TestSimulation runs random scenarios, of many routers in virtual time, until the
 // hours are full. With -sim-seed it runs one of them and tells its history.
@@ -31,7 +40,10 @@ func TestSimulation(t *testing.T) {
 		return
 	}
 	hours := time.Duration(*simHours) * time.Hour
-	if testing.Short() {
+	switch {
+	case emulated():
+		hours /= 100
+	case thin():
 		hours /= 10
 	}
 	first := rand.Uint64() >> 16
