@@ -129,7 +129,11 @@ func announcement(form int, link *Link, addr netip.Addr) ([]byte, error) {
 
 // gratuitous is the frame of a gratuitous ARP packet.
 func gratuitous(op arp.Operation, mac, target net.HardwareAddr, addr netip.Addr) ([]byte, error) {
-	packet, err := arp.NewPacket(op, mac, addr, target, addr)
+	return arpFrame(op, ethernet.Broadcast, mac, addr, target, addr)
+}
+
+func arpFrame(op arp.Operation, to, mac net.HardwareAddr, src netip.Addr, target net.HardwareAddr, dst netip.Addr) ([]byte, error) {
+	packet, err := arp.NewPacket(op, mac, src, target, dst)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +141,7 @@ func gratuitous(op arp.Operation, mac, target net.HardwareAddr, addr netip.Addr)
 	if err != nil {
 		return nil, err
 	}
-	f := ethernet.Frame{Destination: ethernet.Broadcast, Source: mac, EtherType: ethernet.EtherTypeARP, Payload: payload}
+	f := ethernet.Frame{Destination: to, Source: mac, EtherType: ethernet.EtherTypeARP, Payload: payload}
 	return f.MarshalBinary()
 }
 

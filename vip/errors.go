@@ -14,9 +14,12 @@ var ErrForeign = fmt.Errorf("there already and not ours: %w", fs.ErrExist)
 // ErrInUse says that a living Manager has this mark in this network namespace.
 var ErrInUse = errors.New("mark in use")
 
+// ErrConflict says that another host has an address; the text names its MAC.
+var ErrConflict = errors.New("address conflict")
+
 // OpError says which operation of this package failed on what, and why. The
 // cause matches fs.ErrNotExist (no such interface), ErrForeign, ErrInUse,
-// fs.ErrPermission, net.ErrClosed, errors.ErrUnsupported (a missing module or
+// ErrConflict, // fs.ErrPermission, net.ErrClosed, errors.ErrUnsupported (a missing module or
 // system), fs.ErrInvalid (a wrong Config, State or argument).
 type OpError struct {
 	Op     string // "add address", "open", ...

@@ -2,6 +2,7 @@ package vip
 
 import (
 	"fmt"
+	"net"
 	"strconv"
 )
 
@@ -42,6 +43,11 @@ const (
 	Back
 	// Failed: putting it back failed with Err; it will be tried again.
 	Failed
+	// Conflict: another host, with the MAC of the Event, claims an address that is
+	// held and has been announced. Err matches ErrConflict. It is told once in 10 s
+	// for each address and MAC. When VRRP hands an address over, the new Active's
+	// announcement may be told before the release.
+	Conflict
 )
 
 // String is the event in a word.
@@ -53,6 +59,8 @@ func (k EventKind) String() string {
 		return "back"
 	case Failed:
 		return "failed"
+	case Conflict:
+		return "conflict"
 	}
 	return "event " + strconv.Itoa(int(k))
 }
@@ -63,6 +71,7 @@ type Event struct {
 	Object  string  // "192.168.247.188/32 dev eth0", "device lvs0", "net/ipv4/conf/eth0/arp_ignore"
 	Address Address // the address, if it is one
 	Err     error
+	MAC     net.HardwareAddr // of a Conflict
 }
 
 // String is the event as a line of a log.
@@ -75,14 +84,15 @@ func (e Event) String() string {
 
 // Status is what a Manager holds and has seen. The counters start at New.
 type Status struct {
-	Holding  bool        // between the Manager's Acquire or Apply, and Release
-	State    State       // what it holds, or will by Acquire
-	Sets     []SetStatus // by name
-	Missing  []string    // objects that Run found missing, sorted
-	Lost     uint64      // times that something held was found missing
-	PutBack  uint64      // changes made to put things back
-	Failed   uint64      // attempts to put things back that failed
-	Overruns uint64      // times that the kernel had more notices than room; all was read anew
+	Holding   bool        // between the Manager's Acquire or Apply, and Release
+	State     State       // what it holds, or will by Acquire
+	Sets      []SetStatus // by name
+	Missing   []string    // objects that Run found missing, sorted
+	Lost      uint64      // times that something held was found missing
+	PutBack   uint64      // changes made to put things back
+	Failed    uint64      // attempts to put things back that failed
+	Conflicts uint64      // times that another host claimed an address
+	Overruns  uint64      // times that the kernel had more notices than room; all was read anew
 	// Announced are the frames sent to tell neighbours where addresses are,
 	// Unannounced those that could not be sent.
 	Announced, Unannounced uint64

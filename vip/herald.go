@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -34,6 +35,8 @@ const (
 type herald struct {
 	refresh time.Duration
 	more    chan struct{} // something is due earlier than was thought
+
+	begun chan struct{} // closed by the first Announce
 
 	mu     sync.Mutex // guards below, and the sending of a frame
 	closed bool       // nothing may be sent
@@ -72,10 +75,11 @@ type task struct {
 	set  *Set
 	addr Address
 	run  int
+	once bool // beside the schedule
 }
 
 func newHerald(refresh time.Duration) *herald {
-	return &herald{refresh: refresh, more: make(chan struct{}, 1), closed: true, sets: map[*Set]*heralded{}, links: map[int]linkSeen{}}
+	return &herald{refresh: refresh, more: make(chan struct{}, 1), begun: make(chan struct{}), closed: true, sets: map[*Set]*heralded{}, links: map[int]linkSeen{}}
 }
 
 func (h *herald) open() {
@@ -138,11 +142,16 @@ func (h *herald) begin(now time.Time, s *Set) ([]task, error) {
 		return nil, nil
 	}
 	held.announced = true
+	select {
+	case <-h.begun:
+	default:
+		close(h.begun)
+	}
 	tasks := make([]task, 0, len(held.entries))
 	for _, e := range held.entries {
 		e.begin(now)
 		e.due = time.Time{}
-		tasks = append(tasks, task{s, e.addr, e.run})
+		tasks = append(tasks, task{set: s, addr: e.addr, run: e.run})
 	}
 	return sorted(tasks), nil
 }
@@ -182,7 +191,22 @@ func (h *herald) take(now time.Time) []task {
 		for _, e := range held.entries {
 			if !e.due.IsZero() && !now.Before(e.due) {
 				e.due = time.Time{}
-				tasks = append(tasks, task{s, e.addr, e.run})
+				tasks = append(tasks, task{set: s, addr: e.addr, run: e.run})
+			}
+		}
+	}
+	return sorted(tasks)
+}
+
+// once returns a sending beside the schedule for each interface on which an
+// address has been announced.
+func (h *herald) once(addr netip.Addr) (tasks []task) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for s, held := range h.sets {
+		for _, e := range held.entries {
+			if held.announced && e.addr.Addr == addr {
+				tasks = append(tasks, task{set: s, addr: e.addr, run: e.run, once: true})
 			}
 		}
 	}
@@ -231,7 +255,7 @@ func (h *herald) finish(now time.Time, t task, o outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e := h.entry(t)
-	if e == nil {
+	if e == nil || t.once {
 		return
 	}
 	switch o {

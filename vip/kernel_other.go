@@ -49,6 +49,12 @@ func (*notices) close() {}
 
 func (m *Manager) send(context.Context, []task) error { return errSystem }
 
+func (m *Manager) watchConflicts(context.Context, *mailbox) {}
+
+func (m *Manager) probe(context.Context, Snapshot, []Address) (map[addressKey]claimed, error) {
+	return nil, errSystem
+}
+
 type sender struct{}
 
 func (*sender) close() error { return nil }

@@ -47,6 +47,14 @@ type Config struct {
 	// announced again, for as long as it is held: at least a second. It mends what
 	// neighbours forget or others claim.
 	Refresh time.Duration
+	// Probe, unless zero, makes Apply ask the neighbours, before it adds an address,
+	// whether one of them has it, and wait that long for answers: 200 ms finds a
+	// host on a local network. See Apply. Acquire never asks, so that a takeover
+	// waits for nothing.
+	Probe time.Duration
+	// OnConflict says what Run does when another host claims an announced address;
+	// zero is Defend.
+	OnConflict ConflictPolicy
 	// Keep leaves everything in place when Run ends, for a successor with the same
 	// Mark to take over without a gap.
 	Keep bool
@@ -81,6 +89,12 @@ func New(cfg Config) (*Manager, error) {
 	}
 	if cfg.Mark < 4 {
 		return nil, opError("new", "", invalid("mark %d is the kernel's own", cfg.Mark))
+	}
+	if cfg.OnConflict > Ignore {
+		return nil, opError("new", "", invalid("%v", cfg.OnConflict))
+	}
+	if cfg.Probe < 0 || cfg.Probe > time.Minute {
+		return nil, opError("new", "", invalid("Probe %v is not within 0 and a minute", cfg.Probe))
 	}
 	if cfg.OnLoss > Report {
 		return nil, opError("new", "", invalid("%v", cfg.OnLoss))
@@ -157,12 +171,55 @@ func (m *Manager) Read(ctx context.Context) (Snapshot, error) {
 // returns what it changed. An error, which may join several, does not undo the
 // rest, and what could not be had stays wanted: Run tries again. What is in a Set
 // is an error that matches fs.ErrExist.
+//
+// With Config.Probe, an address that another host has is neither added nor wanted
+// any more: the error matches ErrConflict and names that host's MAC. To have it all
+// the same, Acquire.
 func (m *Manager) Apply(ctx context.Context, want State) ([]Change, error) {
 	if err := want.Validate(); err != nil {
 		return nil, err
 	}
 	want = want.normal()
-	return m.hold(ctx, "apply", m.base, func(*Set) (bool, State) { return true, want })
+	var taken error
+	if m.cfg.Probe > 0 {
+		var err error
+		if want, taken, err = m.vacant(ctx, want); err != nil {
+			return nil, opError("apply", "", err)
+		}
+	}
+	done, err := m.hold(ctx, "apply", m.base, func(*Set) (bool, State) { return true, want })
+	return done, errors.Join(taken, err)
+}
+
+// vacant is a normal state without the addresses to be added that other hosts
+// have; taken tells which. Nothing is locked meanwhile: a takeover may go on.
+func (m *Manager) vacant(ctx context.Context, want State) (free State, taken, err error) {
+	have, err := m.Read(ctx)
+	if err != nil {
+		return want, nil, err
+	}
+	changes, _ := plan(have, want, claims{})
+	var added []Address
+	for _, c := range changes {
+		if c.Op == AddAddress {
+			added = append(added, c.Address)
+		}
+	}
+	found, err := m.probe(ctx, have, added)
+	if err != nil {
+		return want, nil, err
+	}
+	var errs []error
+	free = want
+	free.Addresses = nil
+	for _, a := range want.Addresses {
+		if c, ok := found[a.key()]; ok {
+			errs = append(errs, opError("probe", a.object(), c.err()))
+			continue
+		}
+		free.Addresses = append(free.Addresses, a)
+	}
+	return free, errors.Join(errs...), nil
 }
 
 // Acquire applies the State that the last Apply or the Config has.

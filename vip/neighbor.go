@@ -9,6 +9,7 @@ import (
 // Of IPv6's neighbour discovery (RFC 4861).
 const (
 	etherIPv6 = 0x86dd
+	etherARP  = 0x0806
 
 	ipv6Head    = 40
 	etherHead   = 14

@@ -39,6 +39,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	wg.Go(box.deliver)
 	announcing, quiet := context.WithCancel(ctx)
 	wg.Go(func() { m.announceLater(announcing) })
+	wg.Go(func() { m.watchConflicts(announcing, box) })
 	wg.Go(func() {
 		broken <- notices.read(m.concerns, m.overrun, func() { notify(dirty) })
 	})
@@ -232,6 +233,8 @@ func (m *Manager) tell(events []Event, box *mailbox) {
 			m.status.Lost++
 		case Failed:
 			m.status.Failed++
+		case Conflict:
+			m.status.Conflicts++
 		case Back:
 			log = m.cfg.Logger.Info
 		}
