@@ -434,12 +434,12 @@ func TestUpdateWhileActive(t *testing.T) {
 	b := start(t, hb, Config{Priority: 100})
 	b.wait("backup of a", func(s Status) bool { return s.ActivePriority == 200 })
 	cfg := *a.Router.config()
-	cfg.Addresses, cfg.Priority, cfg.Interval = addrs("10.0.0.100", "10.0.0.101"), 150, 300*time.Millisecond
+	cfg.Addresses, cfg.Priority, cfg.Interval = addrs("10.0.0.100", "10.0.0.101"), 150, 3*pace()
 	if err := a.Router.Update(cfg); err != nil {
 		t.Fatal(err)
 	}
 	b.wait("the new interval learned", func(s Status) bool {
-		return s.State == Backup && s.ActivePriority == 150 && s.ActiveInterval == 300*time.Millisecond
+		return s.State == Backup && s.ActivePriority == 150 && s.ActiveInterval == 3*pace()
 	})
 	b.waitEvent("other addresses", func(e Event) bool { return e.Kind == PeerDiffers && e.Mismatch&AddressMismatch != 0 })
 	if s := a.Router.Status(); s.State != Active || s.Stats.BecameActive != 1 || s.Stats.BecameBackup != 1 {
@@ -459,7 +459,7 @@ func TestGroupsAndManyRoutersOfOneRun(t *testing.T) {
 		var list []*Router
 		for n := range 20 {
 			cfg := Config{
-				NetNS: h.Path(), Interface: "eth0", VRID: uint8(n + 1), Priority: priority, Interval: 100 * time.Millisecond,
+				NetNS: h.Path(), Interface: "eth0", VRID: uint8(n + 1), Priority: priority, Interval: pace(),
 				Addresses: addrs(fmt.Sprintf("10.0.0.%d", 100+n)),
 			}
 			if n < 2 {
@@ -638,7 +638,7 @@ func TestRunOnAThreadOfAnotherNamespace(t *testing.T) {
 	start(t, hb, Config{Priority: 200}).waitState(Active)
 	n := &node{t: t, done: make(chan error, 1)}
 	var err error
-	n.Router, err = New(Config{Interface: "eth0", VRID: 51, Addresses: addrs("10.0.0.100"), Interval: 100 * time.Millisecond})
+	n.Router, err = New(Config{Interface: "eth0", VRID: 51, Addresses: addrs("10.0.0.100"), Interval: pace()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -649,4 +649,18 @@ func TestRunOnAThreadOfAnotherNamespace(t *testing.T) {
 	if err := n.stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// Routers whose lists of addresses differ drop each other's advertisements in
+// version 2, and both are Active: both tell of it.
+func TestTwoThatDoNotUnderstandEachOther(t *testing.T) {
+	ha, hb, _, _ := pair(t)
+	a := start(t, ha, Config{Version: V2, Interval: time.Second})
+	b := start(t, hb, Config{Version: V2, Interval: time.Second, Priority: 200, Addresses: addrs("10.0.0.100", "10.0.0.101")})
+	for _, n := range []*node{a, b} {
+		n.waitEvent("two active", func(e Event) bool { return e.Kind == TwoActive })
+		n.waitEvent("other addresses", func(e Event) bool { return e.Kind == PeerDiffers && e.Mismatch&AddressMismatch != 0 })
+	}
+	b.stop()
+	a.waitEvent("healed", func(e Event) bool { return e.Kind == Healed })
 }

@@ -55,6 +55,9 @@ func (l *loop) advert(i *instance, d *datagram) {
 	if drop != DropNone {
 		i.stats.Dropped[drop]++
 		l.notify.dropped(i, d.header.src, drop)
+		if i.started && rivalrous(drop) && p.Priority > 0 {
+			l.step(i, input{kind: inRival, from: d.header.src, priority: p.Priority, interval: p.Interval})
+		}
 		return
 	}
 	i.stats.Received++
@@ -71,6 +74,17 @@ func (l *loop) advert(i *instance, d *datagram) {
 	if i.started {
 		l.step(i, input{kind: inAdvert, from: d.header.src, local: i.source, priority: p.Priority, interval: p.Interval})
 	}
+}
+
+// rivalrous tells whether an advertisement that was dropped shows another Active
+// router of our virtual router, configured so that the two do not understand each
+// other.
+func rivalrous(d Drop) bool {
+	switch d {
+	case DropVersion, DropInterval, DropAddresses, DropAuthType, DropAuthData, DropClock:
+		return true
+	}
+	return false
 }
 
 // beat is an advertisement that came by the second path.

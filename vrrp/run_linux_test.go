@@ -3,12 +3,14 @@ package vrrp
 import (
 	"context"
 	"net/netip"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
+	"github.com/lvskit/lvskit/internal/need"
 )
 
 // patience is how long a test waits for what takes a second at most on a machine
@@ -41,7 +43,7 @@ func start(t *testing.T, h *lab.Host, cfg Config) *node {
 		cfg.Name = h.Name()
 	}
 	if cfg.Interval == 0 {
-		cfg.Interval = 100 * time.Millisecond
+		cfg.Interval = pace()
 	}
 	if cfg.Addresses == nil {
 		cfg.Addresses = addrs("10.0.0.100")
@@ -54,6 +56,15 @@ func start(t *testing.T, h *lab.Host, cfg Config) *node {
 	n.run()
 	t.Cleanup(func() { n.stop() })
 	return n
+}
+
+// pace is the interval of the tests: long enough that a machine that is emulated,
+// and ten times slower, keeps up.
+func pace() time.Duration {
+	if os.Getenv(need.Promised) != "" {
+		return 500 * time.Millisecond
+	}
+	return 100 * time.Millisecond
 }
 
 func (n *node) event(e Event) {
