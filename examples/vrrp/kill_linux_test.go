@@ -8,8 +8,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/lvskit/lvskit/internal/bin"
 )
 
 // kills is how often each pair is killed.
@@ -26,7 +24,7 @@ func kills() int {
 // have them any more.
 func TestKilledMasterIsCleanedUpByItsNextStart(t *testing.T) {
 	t.Parallel()
-	program := bin.Path(t, "vrrp")
+	program := compiled(t)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	for i, name := range []string{"v3 IPv4", "v3 IPv6 virtual MAC"} {

@@ -5,8 +5,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/lvskit/lvskit/internal/bin"
 )
 
 // priorities of the two routers of a cell.
@@ -48,7 +46,7 @@ func (c *cell) settled(t *testing.T, p peer, since time.Time) {
 	}
 	if _, ours := other.(*lvskit); ours {
 		all := c.adverts(since)
-		if n := other.at().claimed(all[len(all)-1].at); n > 0 {
+		if n := c.claims(other.at(), all[len(all)-1].at); n > 0 {
 			t.Errorf("%s has announced a virtual address %d times although it is not Active", other.at().name, n)
 		}
 	}
@@ -206,7 +204,7 @@ func left(a, b string, m mode) bool {
 // TestMatrix runs every pair in every mode that both speak.
 func TestMatrix(t *testing.T) {
 	t.Parallel()
-	program := bin.Path(t, "vrrp")
+	program := compiled(t)
 	rig := [][2]string{{"keepalived", "keepalived"}, {"keepalived", "frr"}} // proves the rig itself
 	for _, m := range modes {
 		for _, pair := range append(rig, pairs...) {

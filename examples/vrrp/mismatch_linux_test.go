@@ -3,8 +3,6 @@ package main
 import (
 	"testing"
 	"time"
-
-	"github.com/lvskit/lvskit/internal/bin"
 )
 
 // addresses are those of the router that has more.
@@ -15,7 +13,7 @@ var addresses = []string{"10.51.0.100", "10.51.0.101"}
 // it in both cases.
 func TestDifferingConfigurations(t *testing.T) {
 	t.Parallel()
-	program := bin.Path(t, "vrrp")
+	program := compiled(t)
 	a, b := options{priority: high}, options{priority: low}
 	more, foreign, password, message := b, b, b, a
 	more.vips, foreign.vips, password.auth, message.extra = addresses, addresses[1:], "pass", []string{"-checksum", "message-only"}

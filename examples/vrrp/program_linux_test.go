@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lvskit/lvskit/internal/bin"
 	"github.com/lvskit/lvskit/internal/need"
 )
 
@@ -18,13 +17,11 @@ import (
 // command of -notify.
 func TestWhatTheProgramTells(t *testing.T) {
 	t.Parallel()
-	c := newCell(t, bin.Path(t, "vrrp"), named("v3 IPv4"), "lvskit", "lvskit")
+	c := newCell(t, compiled(t), named("v3 IPv4"), "lvskit", "lvskit")
 	ours := c.a.(*lvskit)
 	told := filepath.Join(ours.dir, "told")
-	script := ours.write(t, "notify", "#!/bin/sh\necho \"$@\" >> "+told+"\n")
-	if err := os.Chmod(script, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	script := filepath.Join(ours.dir, "notify")
+	writeProgram(t, script, []byte("#!/bin/sh\necho \"$@\" >> "+told+"\n"))
 	ours.opts.extra = []string{"-notify", script}
 	begun := time.Now()
 	ours.start(t)
@@ -62,14 +59,15 @@ func TestWhatTheProgramTells(t *testing.T) {
 func TestTwoCapabilitiesAreEnough(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "setpriv")
-	program := bin.Path(t, "vrrp")
+	program := compiled(t)
 	for _, name := range []string{"v3 IPv4", "v3 IPv6 virtual MAC"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newCell(t, program, named(name), "lvskit", "lvskit")
 			ours := c.a.(*lvskit)
 			needUsers(t)
-			ours.program = copied(t, program, ours.dir)
+			ours.program = filepath.Join(ours.dir, "vrrp") // where every user can reach it
+			writeProgram(t, ours.program, code)
 			args := append([]string{
 				"--reuid=65534", "--regid=65534", "--clear-groups",
 				"--inh-caps=-all,+net_raw,+net_admin", "--ambient-caps=+net_raw,+net_admin", "--bounding-set=-all,+net_raw,+net_admin", ours.program,
@@ -89,20 +87,6 @@ func TestTwoCapabilitiesAreEnough(t *testing.T) {
 			}
 		})
 	}
-}
-
-// copied is a copy of the program where every user can reach it.
-func copied(t *testing.T, program, dir string) string {
-	t.Helper()
-	code, err := os.ReadFile(program)
-	file := filepath.Join(dir, "vrrp")
-	if err == nil {
-		err = os.WriteFile(file, code, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
 }
 
 // needUsers needs the machine's own root: a user namespace has one user only.

@@ -3,8 +3,6 @@ package main
 import (
 	"testing"
 	"time"
-
-	"github.com/lvskit/lvskit/internal/bin"
 )
 
 // alone is the cell's virtual router beside others on the same rig.
@@ -18,7 +16,7 @@ func (r *rig) alone(vrid uint8, vip string) *rig {
 // when a node is cut off the other one has both addresses.
 func TestTwoRoutersEachNodeMasterOfOne(t *testing.T) {
 	t.Parallel()
-	program := bin.Path(t, "vrrp")
+	program := compiled(t)
 	for _, pair := range [][2]string{{"lvskit", "lvskit"}, {"lvskit", "keepalived"}} {
 		m := named("v3 IPv4")
 		if left(pair[0], pair[1], m) {
@@ -58,7 +56,7 @@ func TestTwoRoutersEachNodeMasterOfOne(t *testing.T) {
 // other: who has it keeps it, whatever the priorities.
 func TestNoPreemptOnBoth(t *testing.T) {
 	t.Parallel()
-	program := bin.Path(t, "vrrp")
+	program := compiled(t)
 	for _, pair := range pairs {
 		m, _ := named("v3 IPv4").of(pair)
 		if left(pair[0], pair[1], m) {
@@ -111,7 +109,7 @@ func (c *cell) stays(t *testing.T, p peer, since time.Time) {
 func TestPreemptDelay(t *testing.T) {
 	t.Parallel()
 	const delay = 2 * time.Second
-	c := newCell(t, bin.Path(t, "vrrp"), named("v3 IPv4"), "lvskit", "lvskit")
+	c := newCell(t, compiled(t), named("v3 IPv4"), "lvskit", "lvskit")
 	ours := c.a.(*lvskit)
 	ours.opts.extra = []string{"-preempt-delay", delay.String()}
 	begun := time.Now()

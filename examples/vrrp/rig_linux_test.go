@@ -8,12 +8,16 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/lvskit/lvskit/internal/bin"
 	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 	"github.com/lvskit/lvskit/internal/need"
@@ -52,6 +56,36 @@ func patience() time.Duration {
 
 // room is how much later than the protocol's bound a busy machine may be.
 func room() time.Duration { return time.Second * patience() }
+
+var (
+	compileOnce sync.Once
+	code        []byte // of the program
+)
+
+// compiled is the program in a folder of the test's. It is compiled once.
+func compiled(t *testing.T) string {
+	t.Helper()
+	compileOnce.Do(func() {
+		var err error
+		if code, err = os.ReadFile(bin.Path(t, "vrrp")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	file := filepath.Join(t.TempDir(), "vrrp")
+	writeProgram(t, file, code)
+	return file
+}
+
+// writeProgram writes a file that will be executed. No process may be forked
+// meanwhile: it would have the file open for writing, and then it is busy.
+func writeProgram(t *testing.T, file string, text []byte) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(file, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // await waits until ok, and not for ever.
 func await(t *testing.T, what string, within time.Duration, ok func() bool) {
@@ -143,7 +177,7 @@ type node struct {
 	wire    *lab.Capture
 	decoded int      // frames of it
 	sent    []advert // in order
-	claims  []time.Time
+	claims  []claimed
 }
 
 func newRig(t *testing.T, program string, m mode) *rig {

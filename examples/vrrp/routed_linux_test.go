@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lvskit/lvskit/internal/bin"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 )
 
@@ -39,7 +38,7 @@ func newRoutedRig(t *testing.T, program string, m mode) *rig {
 // address is moved by other means.
 func TestUnicastAcrossARouter(t *testing.T) {
 	t.Parallel()
-	program := bin.Path(t, "vrrp")
+	program := compiled(t)
 	m := named("v3 IPv4 unicast")
 	for _, pair := range [][2]string{{"lvskit", "keepalived"}, {"keepalived", "lvskit"}, {"lvskit", "lvskit"}} {
 		if left(pair[0], pair[1], m) {

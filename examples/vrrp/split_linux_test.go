@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lvskit/lvskit/internal/bin"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 	"github.com/lvskit/lvskit/internal/need"
 )
@@ -17,7 +16,7 @@ var twoModes = []string{"v3 IPv4", "v3 IPv6"}
 func TestEqualPriorities(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "nft")
-	program := bin.Path(t, "vrrp")
+	program := compiled(t)
 	everyPair(t, twoModes, func(t *testing.T, m mode, a, b string) {
 		c := newRig(t, program, m).cell(t, a, options{priority: low}, b, options{priority: low})
 		begun := time.Now()
@@ -51,7 +50,7 @@ func TestEqualPriorities(t *testing.T) {
 func TestPartition(t *testing.T) {
 	t.Parallel()
 	need.Program(t, "nft")
-	program := bin.Path(t, "vrrp")
+	program := compiled(t)
 	everyPair(t, twoModes, func(t *testing.T, m mode, a, b string) {
 		c := newRig(t, program, m).cell(t, a, options{priority: high}, b, options{priority: low, interval: 10 * m.every()})
 		begun := time.Now()
@@ -59,7 +58,7 @@ func TestPartition(t *testing.T) {
 		c.b.start(t)
 		c.settled(t, c.a, begun)
 		quiet := 6 * time.Second // all repeat their announcements for 5 s
-		await(t, "a announces no more", 30*time.Second, func() bool { return c.a.at().claimed(time.Now().Add(-quiet)) == 0 })
+		await(t, "a announces no more", 30*time.Second, func() bool { return c.claims(c.a.at(), time.Now().Add(-quiet)) == 0 })
 		begun = time.Now()
 		c.part(t)
 		c.both(t, begun)

@@ -18,6 +18,12 @@ type advert struct {
 	priority uint8
 }
 
+// claimed is an address that a node has announced.
+type claimed struct {
+	at   time.Time
+	addr netip.Addr
+}
+
 const (
 	typeIPv4    = 0x0800
 	typeARP     = 0x0806
@@ -114,7 +120,7 @@ func (n *node) update() {
 	frames := n.wire.Frames()
 	for _, f := range frames[n.decoded:] {
 		if addr := claim(f.Data); f.FromHost && addr.IsValid() {
-			n.claims = append(n.claims, f.Time)
+			n.claims = append(n.claims, claimed{f.Time, addr})
 		}
 		if msg := message(f.Data); f.FromHost && msg != nil {
 			n.sent = append(n.sent, advert{at: f.Time, from: n, source: source(f.Data), vrid: msg[1], priority: msg[2]})
@@ -181,11 +187,11 @@ func (r *rig) gap(t *testing.T, old, next *node, since time.Time) (time.Duration
 	return 0, 0
 }
 
-// claimed is how often a node has announced an address since a moment.
-func (n *node) claimed(since time.Time) (times int) {
+// claims is how often a node has announced the rig's addresses since a moment.
+func (r *rig) claims(n *node, since time.Time) (times int) {
 	n.update()
-	for _, at := range n.claims {
-		if at.After(since) {
+	for _, c := range n.claims {
+		if c.at.After(since) && slices.Contains(r.mode.vips, c.addr.String()) {
 			times++
 		}
 	}
