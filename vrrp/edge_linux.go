@@ -27,6 +27,7 @@ type kernel struct {
 	polled  []*socket // of polls[1:]
 	batch   *batch
 	timeout unix.Timespec
+	tuned   bool
 	out     sender
 
 	// of the watcher
@@ -156,9 +157,13 @@ func (k *kernel) poll() {
 	k.batch.reset()
 }
 
-// wait is ppoll(2): its timeouts have nanoseconds, and end within some 50 µs,
+// wait is ppoll(2): its timeouts have nanoseconds,
 // where the timers of Go come up to 1 ms late.
 func (k *kernel) wait(until time.Duration) {
+	if !k.tuned {
+		k.tuned = true // for the thread; without it the kernel may add 50 µs
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	}
 	timeout := &k.timeout
 	if until == never {
 		timeout = nil

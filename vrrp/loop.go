@@ -42,6 +42,7 @@ type loop struct {
 	letters   []func()
 	packet    Packet
 	data      datagram
+	out       outgoing
 	buf       []byte
 
 	workers  sync.WaitGroup

@@ -108,23 +108,25 @@ func (l *loop) beat(i *instance, d *datagram) {
 // advertise sends an advertisement to all by both paths.
 func (l *loop) advertise(i *instance, priority uint8) {
 	c := i.cfg
-	o := outgoing{port: i.port(), src: i.source, vrid: c.VRID, frame: c.VirtualMAC && len(c.Peers) == 0}
+	l.out = outgoing{port: i.port(), src: i.source, vrid: c.VRID, frame: c.VirtualMAC && len(c.Peers) == 0}
 	if len(c.Peers) == 0 {
-		l.send(i, i.w, o, c.Multicast, priority)
+		l.send(i, i.w, c.Multicast, priority)
 	}
 	for _, peer := range c.Peers {
-		l.send(i, i.w, o, peer, priority)
+		l.send(i, i.w, peer, priority)
 	}
 	if c.SecondPath.Interface == "" {
 		return
 	}
-	o = outgoing{port: i.port2(), src: i.source2, vrid: c.VRID}
+	l.out = outgoing{port: i.port2(), src: i.source2, vrid: c.VRID}
 	for _, peer := range c.SecondPath.Peers {
-		l.send(i, i.w2, o, peer, priority)
+		l.send(i, i.w2, peer, priority)
 	}
 }
 
-func (l *loop) send(i *instance, w *wire, o outgoing, dst netip.Addr, priority uint8) {
+// send sends l.out, completed, to dst.
+func (l *loop) send(i *instance, w *wire, dst netip.Addr, priority uint8) {
+	o := &l.out
 	if !o.src.IsValid() {
 		return
 	}
@@ -136,7 +138,7 @@ func (l *loop) send(i *instance, w *wire, o outgoing, dst netip.Addr, priority u
 	o.dst = dst
 	l.buf = w.encode(l.buf[:0], &l.packet, o.src, dst, l.edge.wall())
 	o.payload = l.buf
-	if err := l.edge.send(&o); err != nil {
+	if err := l.edge.send(o); err != nil {
 		i.stats.SendErrors++
 		if i.sendErr == nil {
 			l.notify.sendFailed(i, dst, err)

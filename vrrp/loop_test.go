@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -352,4 +353,53 @@ func TestRunTwice(t *testing.T) {
 			t.Errorf("Run during Run: %v", err)
 		}
 	})
+}
+
+// silentEdge takes what is sent and forgets it.
+type silentEdge struct{ fakeEdge }
+
+func (e *silentEdge) send(*outgoing) error { return nil }
+
+// What happens thousands of times a second leaves no garbage: a collection would
+// stop the loop.
+func TestTheLoopAllocatesNothing(t *testing.T) {
+	e := &silentEdge{*newFakeEdge()}
+	l := newLoop(e, newNotifier())
+	for n, auth := range []Auth{{}, {Kind: AuthHMAC, HMAC: HMAC{Keys: []Key{{ID: 1, Secret: secret(1)}}}}} {
+		r, err := New(Config{Interface: "eth0", VRID: uint8(n + 1), Addresses: addrs("10.0.0.100", "10.0.0.101"), Auth: auth})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.join(l)
+	}
+	l.rewire()
+	l.linksChanged(e.links)
+	i := l.instances[0]
+	i.cleared = true
+	l.start(i)
+	src := netip.MustParseAddr("10.0.0.2")
+	p := Packet{Version: V3, VRID: 1, Priority: 200, Interval: time.Second, Addresses: addrs("10.0.0.100", "10.0.0.101")}
+	d := datagram{
+		port: port{"eth0", false, protocolVRRP}, header: header{src: src, dst: group4, hopLimit: 255, protocol: protocolVRRP, multicast: true},
+		payload: p.Append(nil, src, group4),
+	}
+	if n := testing.AllocsPerRun(1000, func() { l.received(&d) }); n > 0 {
+		t.Errorf("%v allocations for a packet that is received", n)
+	}
+	if i.stats.Received != 1001 {
+		t.Fatalf("%d received", i.stats.Received)
+	}
+	for _, i := range l.instances {
+		if n := testing.AllocsPerRun(1000, func() { l.advertise(i, 100) }); n > 0 {
+			t.Errorf("%v allocations for a packet that is sent, with authentication %v", n, i.cfg.Auth.Kind)
+		}
+	}
+	l.clock += 4 * time.Second
+	l.fireOne(i)
+	if n := testing.AllocsPerRun(1000, func() { l.clock += time.Second; l.fireOne(i); l.plan(i) }); n > 0 {
+		t.Errorf("%v allocations for a timer", n)
+	}
+	if i.m.state != Active {
+		t.Errorf("state %v", i.m.state)
+	}
 }
