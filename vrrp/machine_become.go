@@ -169,14 +169,14 @@ func (m *machine) stepFault(now time.Duration, in input) {
 	case in.kind == inTick && duplicate && now >= m.ownerDead:
 		m.setFault(now, ReasonDuplicateOwner, false)
 	case in.kind == inAdvert && duplicate && in.priority == owner:
-		m.ownerDead = now + m.silence(in.interval)
+		m.ownerDead = max(now, m.group.penalty) + m.silence(in.interval)
 	}
 }
 
 // duplicateOwner: another router owns the addresses too, and is Active.
 func (m *machine) duplicateOwner(now time.Duration, in input) {
-	m.ownerDead = now + m.silence(in.interval)
 	m.setFault(now, ReasonDuplicateOwner, true)
+	m.ownerDead = max(now, m.group.penalty) + m.silence(in.interval)
 }
 
 // faultSet is a set of the Reasons that lead to Fault, in the order in which they

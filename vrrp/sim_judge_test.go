@@ -105,7 +105,7 @@ func (j *judge) before(h *host, l int, local time.Duration, in input) {
 	case in.priority >= m.priority || cfg.NoPreempt && m.priority != owner:
 		j.respect(r, in, local, until)
 	case in.kind == inBeat || cfg.PreemptDelay > 0: // it may be respected, and its interval learned
-		r.until = min(r.until, until)
+		r.until, r.strong = min(r.until, until), 0
 	}
 }
 

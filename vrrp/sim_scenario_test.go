@@ -106,12 +106,17 @@ func newScenario(seed uint64) *scenario {
 		s.hosts = append(s.hosts, newHost(r, base, i, alike, noPreempt))
 	}
 	if base.Version == V3 && chance(r, 0.2) {
-		s.hosts[r.IntN(len(s.hosts))].cfg.Interval = interval * 2 / time.Duration(1+r.IntN(4))
+		s.hosts[r.IntN(len(s.hosts))].cfg.Interval = centiseconds(interval * 2 / time.Duration(1+r.IntN(4)))
 	}
 	for range 1 + r.IntN(12) {
 		s.rounds = append(s.rounds, newRound(r, s, interval))
 	}
 	return s
+}
+
+// centiseconds is the nearest interval that v3 can have.
+func centiseconds(d time.Duration) time.Duration {
+	return min(max(d.Truncate(10*time.Millisecond), 10*time.Millisecond), 40950*time.Millisecond)
 }
 
 func chance(r *rand.Rand, p float64) bool { return r.Float64() < p }
@@ -129,7 +134,7 @@ func newHost(r *rand.Rand, base Config, i int, alike, noPreempt bool) hostPlan {
 		c.Priority = uint8(1 + r.IntN(254))
 	}
 	c.NoPreempt = noPreempt
-	if chance(r, 0.15) {
+	if !noPreempt && chance(r, 0.15) {
 		c.PreemptDelay = time.Duration(r.IntN(20)) * c.Interval
 	}
 	if chance(r, 0.1) {

@@ -160,10 +160,8 @@ func (w *world) storm(t trouble) {
 	for i := range 60 {
 		for to := range w.hosts {
 			if to != t.host && t.link < w.sc.links {
-				w.post(envelope{
-					at: w.now + interval*time.Duration(i)/40, link: t.link, from: t.host, to: to,
-					priority: uint8(t.value), interval: interval,
-				})
+				msg := w.encode(w.hosts[t.host], t.link, t.link, uint8(t.value))
+				w.post(envelope{at: w.now + interval*time.Duration(i)/40, link: t.link, from: t.host, to: to, msg: msg})
 			}
 		}
 	}
@@ -193,12 +191,13 @@ func (w *world) inform(h *host, t trouble) (ends bool) {
 				continue
 			}
 			base := w.sc.hosts[h.id].cfg.Interval
-			cfg.Interval = min(max(base*time.Duration(t.value)/100, 10*time.Millisecond), 40950*time.Millisecond)
+			cfg.Interval = centiseconds(base * time.Duration(t.value) / 100)
 		case flipMode:
 			cfg.NoPreempt, cfg.PreemptDelay = t.value == 1, time.Duration(t.value/2*4)*cfg.Interval
 		}
 		if in.kind == inConfig {
 			h.cfgs[l] = &cfg
+			h.wires[l].config(&cfg)
 			in.priority = w.effective(h, l)
 		}
 		w.step(h, l, in)

@@ -17,6 +17,7 @@ type world struct {
 	air    airHeap
 	nets   [][][]wireState // by link, source, destination
 	sent   int             // messages
+	packet Packet
 	judge  *judge
 	mutant func(m *machine, now time.Duration, in *input) // what a faulty machine would do otherwise
 	quiet  bool
@@ -33,7 +34,8 @@ type host struct {
 	id      int
 	up      bool
 	cfgs    []*Config
-	weights int // of trackers, all together
+	wires   []*wire // by link; the last is of the second path
+	weights int     // of trackers, all together
 	ms      []*machine
 	group   *Group
 	offset  time.Duration // its clock
@@ -52,8 +54,7 @@ type envelope struct {
 	seq      int
 	link     int // secondLink: a beat
 	from, to int
-	priority uint8
-	interval time.Duration
+	msg      []byte
 	question int // above 0: the answer to it
 	boot     int
 }
@@ -73,14 +74,34 @@ func newWorld(sc *scenario) *world {
 	for i, p := range sc.hosts {
 		h := &host{id: i, offset: p.offset, ppm: p.ppm}
 		for l := range sc.links {
-			cfg := p.cfg
-			cfg.Source = address(sc, l, i)
-			h.cfgs = append(h.cfgs, &cfg)
+			cfg := sc.config(i, l)
+			h.cfgs, h.wires = append(h.cfgs, cfg), append(h.wires, newWire(cfg))
 		}
+		h.wires = append(h.wires, newWire(h.cfgs[0]))
 		w.hosts = append(w.hosts, h)
 	}
 	w.judge = newJudge(w)
 	return w
+}
+
+// config is that of a host on a link, as a program would give it.
+func (s *scenario) config(id, link int) *Config {
+	cfg := s.hosts[id].cfg
+	cfg.Interface, cfg.VRID, cfg.Addresses = "eth0", 51, []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, byte(link)})}
+	cfg.Source = address(s, link, id)
+	if s.second {
+		cfg.SecondPath.Interface = "eth9"
+		for other := range s.hosts {
+			if other != id {
+				cfg.SecondPath.Peers = append(cfg.SecondPath.Peers, address(s, secondLink, other))
+			}
+		}
+	}
+	normal, err := cfg.normal()
+	if err != nil {
+		panic(err) // the scenario makes no sense
+	}
+	return &normal
 }
 
 // address is that of a host on a link; on the second link their order is the
@@ -197,6 +218,7 @@ func (w *world) do(h *host, a action, local time.Duration) {
 // send gives a message to all others, with what the paths do to it.
 func (w *world) send(h *host, l, link int, priority uint8) {
 	n := &w.sc.noise
+	msg := w.encode(h, l, link, priority)
 	for to := range w.hosts {
 		if to == h.id {
 			continue
@@ -205,7 +227,7 @@ func (w *world) send(h *host, l, link int, priority uint8) {
 		if w.nets[link][h.id][to].cut || !w.quiet && w.rand.Float64() < n.loss {
 			continue
 		}
-		e := envelope{link: link, from: h.id, to: to, priority: priority, interval: h.cfgs[l].Interval}
+		e := envelope{link: link, from: h.id, to: to, msg: msg}
 		e.at = w.now + w.delay()
 		w.post(e)
 		if !w.quiet && w.rand.Float64() < n.dup {
@@ -250,13 +272,28 @@ func (w *world) receive(h *host, e envelope) {
 		}
 		return
 	}
-	in := input{kind: inAdvert, priority: e.priority, interval: e.interval}
-	l := e.link
+	in := input{kind: inAdvert, from: address(w.sc, e.link, e.from)}
+	head := header{src: in.from, dst: h.cfgs[0].Multicast, hopLimit: 255, protocol: 112, multicast: true}
+	l, p := e.link, &w.packet
+	wire := h.wires[min(l, len(h.cfgs))]
 	if e.link == secondLink {
 		l, in.kind = 0, inBeat
+		head.dst, head.multicast, head.second = address(w.sc, e.link, h.id), false, true
 	}
-	in.from, in.local = address(w.sc, e.link, e.from), h.cfgs[l].Source
+	if drop := wire.decode(p, head, e.msg, time.Unix(0, 0)); drop != DropNone {
+		w.judge.fail("host %d drops a message of host %d: %d", h.id, e.from, drop)
+		return
+	}
+	in.local, in.priority, in.interval = h.cfgs[l].Source, p.Priority, p.Interval
 	w.step(h, l, in)
+}
+
+// encode is an advertisement on the wire; the second path goes to each by itself,
+// which does not show in a checksum of v2, and is the message alone in v3 here.
+func (w *world) encode(h *host, l, link int, priority uint8) []byte {
+	c := h.cfgs[l]
+	p := Packet{Version: c.Version, VRID: c.VRID, Priority: priority, Interval: c.Interval, Addresses: c.Addresses}
+	return h.wires[min(link, len(h.cfgs))].encode(make([]byte, 0, 24), &p, address(w.sc, link, h.id), c.Multicast, time.Unix(0, 0))
 }
 
 // run goes on to time end.
