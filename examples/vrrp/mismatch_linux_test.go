@@ -56,9 +56,11 @@ func TestDifferingConfigurations(t *testing.T) {
 }
 
 // differ checks how many masters there are, and what ours say. With one master
-// only the other router hears anything. Masters are known by what they hold:
-// keepalived 2.2.7 as the second one advertises once and then hardly ever, because
-// each advertisement that it drops puts off its own.
+// only the other router hears anything.
+//
+// Masters are known by what they hold: each advertisement that keepalived 2.2.7
+// drops puts off its own next one, so it advertises once when it becomes master
+// and may then be silent. One that was master before is not heard at all.
 func (c *cell) differ(t *testing.T, masters int, event string) {
 	t.Helper()
 	if masters == 2 {
@@ -66,7 +68,9 @@ func (c *cell) differ(t *testing.T, masters int, event string) {
 			return c.a.at().holds(t, addresses...) && c.b.at().holds(t, addresses...)
 		})
 		await(t, "a tells of two masters", 10*time.Second, c.a.tells("two active"))
-		await(t, "b tells of two masters", 10*time.Second, c.b.tells("two active"))
+		if _, silent := c.a.(*keepalived); !silent {
+			await(t, "b tells of two masters", 10*time.Second, c.b.tells("two active"))
+		}
 		await(t, "a tells: "+event, 10*time.Second, c.a.tells(event))
 	}
 	await(t, "b tells: "+event, 10*time.Second, c.b.tells(event))
