@@ -114,11 +114,12 @@ func (k *kernel) addressMessage(a Address) (head *nl.IfAddrmsg, index int, data 
 	return head, index, []nl.NetlinkRequestData{head, nl.NewRtAttr(unix.IFA_LOCAL, ip), nl.NewRtAttr(unix.IFA_ADDRESS, ip)}, nil
 }
 
-// addAddress adds an address with our mark, and never changes one that is there.
-func (k *kernel) addAddress(a Address) error {
+// addition is the message that adds an address with our mark, and never changes
+// one that is there. Without a mark in the kernel the address is noted.
+func (k *kernel) addition(a Address) (*nl.NetlinkRequest, error) {
 	head, index, data, err := k.addressMessage(a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	label := a.Label
 	if a.Addr.Is6() {
@@ -138,14 +139,19 @@ func (k *kernel) addAddress(a Address) error {
 		data = append(data, nl.NewRtAttr(ifaProto, []byte{k.mark}))
 	} else {
 		k.notes.noteAddress(notedAddress{Index: index, Prefix: a.Prefix(), Label: label})
-		if err := k.saveNow(); err != nil {
-			return err
-		}
+		k.file.dirty = true
 	}
-	_, err = k.request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL|unix.NLM_F_ACK, data...).Execute(unix.NETLINK_ROUTE, 0)
-	if err != nil {
+	return k.request(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, data...), nil
+}
+
+// added says what the kernel's answer to an addition means.
+func (k *kernel) added(a Address, err error) error {
+	if err == nil {
+		return nil
+	}
+	if index, ierr := k.indexOf(a.Interface); k.legacy && ierr == nil {
 		k.notes.dropAddress(index, a.Prefix())
-		k.file.dirty = k.file.dirty || k.legacy
+		k.file.dirty = true
 	}
 	if a.Addr.Is6() && errors.Is(err, unix.EACCES) {
 		return fmt.Errorf("IPv6 is off on %s: sysctl -w net.ipv6.conf.%s.disable_ipv6=0 (%w)", a.Interface, a.Interface, err)
@@ -153,22 +159,64 @@ func (k *kernel) addAddress(a Address) error {
 	return words(err)
 }
 
-// deleteAddress deletes an address; it is fine if there is none.
-func (k *kernel) deleteAddress(a Address) error {
-	_, index, data, err := k.addressMessage(a)
+// deletion is the message that deletes an address, nil if its interface has gone.
+func (k *kernel) deletion(a Address) (*nl.NetlinkRequest, error) {
+	_, _, data, err := k.addressMessage(a)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
-	if err != nil {
-		return err
-	}
-	_, err = k.request(unix.RTM_DELADDR, unix.NLM_F_ACK, data...).Execute(unix.NETLINK_ROUTE, 0)
+	return k.request(unix.RTM_DELADDR, 0, data...), err
+}
+
+// deleted says what the kernel's answer to a deletion means; it is fine if there
+// was none.
+func (k *kernel) deleted(a Address, err error) error {
 	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
 		return words(err)
 	}
-	if k.legacy {
+	if index, err := k.indexOf(a.Interface); k.legacy && err == nil {
 		k.notes.dropAddress(index, a.Prefix())
 		k.file.dirty = true
 	}
 	return nil
+}
+
+// deleteAddress deletes one address.
+func (k *kernel) deleteAddress(a Address) error {
+	return k.addressesAtOnce([]Change{{Op: DeleteAddress, Address: a}})[0]
+}
+
+// addressesAtOnce makes changes that all add or all delete an address, in one
+// batch, and returns an error for each, or nil.
+func (k *kernel) addressesAtOnce(changes []Change) []error {
+	errs := make([]error, len(changes))
+	var reqs []*nl.NetlinkRequest
+	var of []int
+	for i, c := range changes {
+		message := k.deletion
+		if c.Op == AddAddress {
+			message = k.addition
+		}
+		req, err := message(c.Address)
+		if errs[i] = err; err == nil && req != nil {
+			reqs, of = append(reqs, req), append(of, i)
+		}
+	}
+	if k.legacy && changes[0].Op == AddAddress {
+		if err := k.saveNow(); err != nil {
+			for i := range errs {
+				errs[i] = err
+			}
+			return errs
+		}
+	}
+	for n, err := range k.batch(reqs) {
+		c := changes[of[n]]
+		if c.Op == AddAddress {
+			errs[of[n]] = k.added(c.Address, err)
+		} else {
+			errs[of[n]] = k.deleted(c.Address, err)
+		}
+	}
+	return errs
 }

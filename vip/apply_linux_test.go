@@ -116,8 +116,8 @@ func TestAdditionNeverReplaces(t *testing.T) {
 	m := h.manager(Config{})
 	for _, a := range []Address{want("10.0.0.1@eth0").Addresses[0], want("fd00::1@eth0").Addresses[0]} {
 		err := m.session(func(k *kernel) error {
-			_ = k.addAddress(a.normal()) // the IPv6 one is not there yet
-			return k.addAddress(a.normal())
+			_ = k.execute(Change{Op: AddAddress, Address: a.normal()}) // the IPv6 one is not there yet
+			return k.execute(Change{Op: AddAddress, Address: a.normal()})
 		})
 		if !errors.Is(err, ErrForeign) {
 			t.Errorf("second add of %v: %v, want ErrForeign", a, err)

@@ -80,3 +80,33 @@ func BenchmarkAnnounce(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkVirtualMACs is a takeover of routers with a virtual MAC each, in sets
+// of their own. ns/op is for all of them.
+func BenchmarkVirtualMACs(b *testing.B) {
+	for _, n := range []int{1, 20, 250} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			h := newHost(b)
+			if out, err := h.run("ip", "link", "add", "link", "eth0", "type", "macvlan", "mode", "bridge"); err != nil {
+				b.Skipf("no macvlan: %s", out)
+			}
+			m := h.manager(Config{})
+			var sets []*Set
+			for i := range n {
+				s := want(fmt.Sprintf("10.0.0.%d@vrrp.%d", i+1, i+1))
+				s.VirtualMACs = []VirtualMAC{{Parent: "eth0", VRID: uint8(i + 1)}}
+				sets = append(sets, h.newSet(m, fmt.Sprint(i), s))
+			}
+			for b.Loop() {
+				for _, s := range sets {
+					h.acquire(s)
+				}
+				b.StopTimer()
+				for _, s := range sets {
+					h.let(s)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}

@@ -132,11 +132,6 @@ func (s State) names() []string {
 	return slices.Compact(list)
 }
 
-// plain tells whether a state is addresses alone.
-func (s State) plain() bool {
-	return len(s.Tunnels)+len(s.VirtualMACs)+len(s.SuppressARP) == 0
-}
-
 // same tells whether two normal states are one and the same.
 func (s State) same(other State) bool {
 	return slices.Equal(s.Addresses, other.Addresses) && slices.Equal(s.Tunnels, other.Tunnels) &&

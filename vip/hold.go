@@ -34,18 +34,23 @@ func (m *Manager) hold(ctx context.Context, op string, s *Set, choose func(*Set)
 }
 
 // reading says how the kernel is spoken with, and how much of it is read, to hold
-// a state or let it go: with addresses alone only their interfaces, once all has
-// been swept.
+// a state or let it go: once all has been swept, for addresses and virtual MACs
+// only their interfaces.
 func (m *Manager) reading(s *Set, state State) (session func(func(*kernel) error) error, read func(*kernel) error) {
-	if !m.swept || s.held && !s.state.plain() || !state.plain() {
+	all := state
+	if s.held {
+		all = union([]State{s.state, state})
+	}
+	if !m.swept || len(all.Tunnels)+len(all.SuppressARP) > 0 {
 		return m.session, func(k *kernel) error { _, err := k.read(); return err }
 	}
-	names := state.names()
-	if s.held {
-		names = union([]State{s.state, state}).names()
+	names, indexes := all.names(), slices.Collect(maps.Values(s.index))
+	if len(all.VirtualMACs) == 0 {
+		return m.quick, func(k *kernel) error { return k.readSome(names, indexes...) }
 	}
-	indexes := slices.Collect(maps.Values(s.index))
-	return m.quick, func(k *kernel) error { return k.readSome(names, indexes...) }
+	return m.session, func(k *kernel) error {
+		return errors.Join(k.readSome(names, indexes...), k.readSettings())
+	}
 }
 
 // rehold is hold with the kernel.
@@ -157,41 +162,73 @@ func (m *Manager) change(ctx context.Context, op string, session func(func(*kern
 	}))
 }
 
-// carryOut makes the changes in their order, and goes on after a failure except
-// where a change depends on the failed one. It returns those that were made.
+// mostAtOnce bounds a batch, so that a takeover that is called off ends soon.
+const mostAtOnce = 64
+
+// carryOut makes the changes in their order, those of addresses in batches, and
+// goes on after a failure except where a change depends on the failed one. It
+// returns those that were made.
 func carryOut(ctx context.Context, k *kernel, changes []Change) (done []Change, err error) {
 	var errs []error
 	var loud, stuck bool // ARP would answer; an address of ours is still there
 	failed := map[string]bool{}
-	for _, c := range changes {
+	for len(changes) > 0 {
 		if err := ctx.Err(); err != nil {
-			errs = append(errs, opError(c.Op.String(), c.object(), err))
+			errs = append(errs, opError(changes[0].Op.String(), changes[0].object(), err))
 			break
 		}
-		if c.Op == AddAddress && (loud || failed[c.device()]) || c.Op == RestoreSetting && stuck {
-			continue
-		}
-		if err := k.execute(c); err != nil {
+		var now []Change
+		now, changes = batchOf(changes)
+		now = slices.DeleteFunc(now, func(c Change) bool {
+			return c.Op == AddAddress && (loud || failed[c.device()]) || c.Op == RestoreSetting && stuck
+		})
+		for i, err := range executeAll(k, now) {
+			c := now[i]
+			if err == nil {
+				done = append(done, c)
+				continue
+			}
 			errs = append(errs, opError(c.Op.String(), c.object(), err))
 			loud = loud || c.Op == ChangeSetting && quietValue[c.Setting.Key] != 0
 			stuck = stuck || c.Op == DeleteAddress
 			failed[c.device()] = failed[c.device()] || c.Op == AddTunnel || c.Op == AddVirtualMAC
-			continue
 		}
-		done = append(done, c)
 	}
 	return done, errors.Join(errs...)
+}
+
+// batchOf parts the changes that can be made at once from the others: several
+// of addresses, or one.
+func batchOf(changes []Change) (now, later []Change) {
+	n := 1
+	if op := changes[0].Op; op == AddAddress || op == DeleteAddress {
+		for n < min(len(changes), mostAtOnce) && changes[n].Op == op {
+			n++
+		}
+	}
+	return slices.Clone(changes[:n]), changes[n:]
+}
+
+func executeAll(k *kernel, changes []Change) []error {
+	if len(changes) > 1 {
+		return k.addressesAtOnce(changes)
+	}
+	errs := make([]error, len(changes))
+	for i, c := range changes {
+		errs[i] = k.execute(c)
+	}
+	return errs
 }
 
 // verify reads back that the added addresses are there and carry the mark, the
 // first time; and waits until they take packets.
 func (m *Manager) verify(k *kernel, done []Change) error {
-	makes := func(op Op) bool { return slices.ContainsFunc(done, func(c Change) bool { return c.Op == op }) }
-	if !makes(AddAddress) {
+	added := slices.ContainsFunc(done, func(c Change) bool { return c.Op == AddAddress })
+	if !added {
 		return nil
 	}
-	if m.proved && !makes(AddTunnel) && !makes(AddVirtualMAC) {
-		return k.settle(done)
+	if m.proved {
+		return errors.Join(k.readMade(done), k.settle(done))
 	}
 	if err := k.table(); err != nil {
 		return err

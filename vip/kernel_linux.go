@@ -214,14 +214,47 @@ func (k *kernel) read() (Snapshot, error) {
 		return k.have, err
 	}
 	s, err := &k.have, error(nil)
-	if s.All, err = readConf(allInterfaces); err != nil {
-		return k.have, err
-	}
-	if s.Default, err = readConf("default"); err != nil {
+	if err := k.readSettings(); err != nil {
 		return k.have, err
 	}
 	s.Ports, err = k.ports()
 	return k.have, err
+}
+
+// readSettings reads the settings that are no interface's, and what of the notes
+// is about those and the interfaces that were read.
+func (k *kernel) readSettings() (err error) {
+	s := &k.have
+	if s.All, err = readConf(allInterfaces); err != nil {
+		return err
+	}
+	if s.Default, err = readConf("default"); err != nil {
+		return err
+	}
+	s.Originals = nil
+	for _, n := range k.notes.Settings {
+		name := s.name(n.Index)
+		if name != allInterfaces || n.Index == 0 {
+			s.Originals = append(s.Originals, Setting{Interface: name, Key: n.Key, Value: n.Set, Was: n.Was})
+		}
+	}
+	return nil
+}
+
+// readMade reads the devices that have just been made.
+func (k *kernel) readMade(done []Change) error {
+	for _, c := range done {
+		if c.Op != AddTunnel && c.Op != AddVirtualMAC {
+			continue
+		}
+		link, err := k.oneLink(0, c.device())
+		if err != nil {
+			return err
+		}
+		k.forget(c.device())
+		k.have.Links = append(k.have.Links, link)
+	}
+	return nil
 }
 
 // table reads what others may change at any time, and tells what of it is ours.
@@ -237,9 +270,6 @@ func (k *kernel) table() error {
 	before := len(k.notes.Settings) + len(k.notes.Addresses)
 	k.notes.prune(s.Links, s.Addresses)
 	k.file.dirty = k.file.dirty || before != len(k.notes.Settings)+len(k.notes.Addresses)
-	for _, n := range k.notes.Settings {
-		s.Originals = append(s.Originals, Setting{Interface: s.name(n.Index), Key: n.Key, Value: n.Set, Was: n.Was})
-	}
 	k.have = s
 	return nil
 }
@@ -326,10 +356,8 @@ func (k *kernel) execute(c Change) error {
 		return k.addVirtualMAC(c.VirtualMAC, c.settings)
 	case DeleteTunnel:
 		return k.deleteLink(c.Tunnel.Name)
-	case AddAddress:
-		return k.addAddress(c.Address)
-	case DeleteAddress:
-		return k.deleteAddress(c.Address)
+	case AddAddress, DeleteAddress:
+		return k.addressesAtOnce([]Change{c})[0]
 	}
 	return os.ErrInvalid
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 )
 
 var errSystem = fmt.Errorf("only Linux can: %w", errors.ErrUnsupported)
@@ -25,11 +26,19 @@ func (*lines) use(bool) {}
 
 func (k *kernel) read() (Snapshot, error) { return k.have, errSystem }
 
+func (k *kernel) readSettings() error { return errSystem }
+
+func (k *kernel) readMade([]Change) error { return errSystem }
+
 func (k *kernel) table() error { return errSystem }
 
 func (k *kernel) readSome([]string, ...int) error { return errSystem }
 
 func (k *kernel) execute(Change) error { return errSystem }
+
+func (k *kernel) addressesAtOnce(changes []Change) []error {
+	return slices.Repeat([]error{errSystem}, len(changes))
+}
 
 func (k *kernel) deleteAddress(Address) error { return errSystem }
 
