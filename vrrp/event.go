@@ -57,8 +57,10 @@ type EventKind uint8
 const (
 	// Transition: the state has changed From, To, for a Reason.
 	Transition EventKind = iota + 1
-	// TwoActive: this router is Active and hears another one, Peer, that is too. It
-	// comes once for each such peer, until Healed.
+	// TwoActive: this router is Active and hears another one, Peer, that is too, even
+	// if its advertisements are not accepted because it is configured otherwise. It
+	// comes once for each such peer, until Healed. A router that gives way at once, or
+	// makes this one give way, is none.
 	TwoActive
 	// Healed: the other Active router has been silent for an Active_Down_Interval or
 	// one of the two has given way. The one that stays Active announces again.

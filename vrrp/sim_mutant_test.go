@@ -64,6 +64,9 @@ var mutants = []struct {
 			m.reign.advertAt += 10 * m.cfg.Interval
 		}
 	}},
+	{"a Backup that was asleep takes over at once", func(m *machine, _ time.Duration, _ *input) {
+		m.wait.graced = true
+	}},
 	{"the witness is asked and forgotten", func(m *machine, _ time.Duration, in *input) {
 		if in.kind == inWitness && !in.on {
 			in.kind = 0

@@ -341,7 +341,7 @@ func (w *world) nextTick() (at time.Duration, who *host) {
 
 // wake drains what has come in, and only then lets timers fire.
 func (w *world) wake(h *host) {
-	inbox := h.inbox
+	inbox, slept := h.inbox, h.asleep && h.stalled <= w.now
 	h.inbox, h.asleep = nil, false
 	for _, e := range inbox {
 		w.receive(h, e)
@@ -350,7 +350,11 @@ func (w *world) wake(h *host) {
 	for l, m := range h.ms {
 		if at, ok := m.deadline(); ok && at <= local {
 			w.judge.tick()
+			overslept := slept && m.state == Backup && local-at > m.activeInterval()
 			w.step(h, l, input{kind: inTick})
+			if overslept && m.state == Active {
+				w.judge.fail("host %d link %d takes over as it wakes", h.id, l)
+			}
 		}
 	}
 }
