@@ -90,7 +90,7 @@ func writeProgram(t *testing.T, file string, text []byte) {
 // await waits until ok, and not for ever.
 func await(t *testing.T, what string, within time.Duration, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(within * patience()); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(within * patience()); !ok(); time.Sleep(10 * time.Millisecond * patience()) {
 		if time.Now().After(deadline) {
 			t.Fatalf("after %v it is still not so that %s", within*patience(), what)
 		}
@@ -196,7 +196,21 @@ func newRig(t *testing.T, program string, m mode) *rig {
 		n.serve(t)
 		r.nodes = append(r.nodes, n)
 	}
+	if m.unicast {
+		for _, n := range r.nodes {
+			n.knows(t, r.other(n))
+		}
+	}
 	return r
+}
+
+// knows tells a node the MAC of another for good: what is sent by unicast to a
+// dead machine would otherwise not get as far as the wire, where we look for it.
+func (n *node) knows(t *testing.T, other *node) {
+	t.Helper()
+	for _, addr := range []netip.Addr{other.v4, other.v6} {
+		labtest.Run(t, n.host, "ip", "neigh", "replace", addr.String(), "lladdr", other.link.MAC().String(), "dev", "eth0", "nud", "permanent")
+	}
 }
 
 func capture(t *testing.T, l *lab.Link, filter func([]byte) bool) *lab.Capture {
