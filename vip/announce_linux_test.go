@@ -361,3 +361,22 @@ func TestAnnounceWithoutTheKernel(t *testing.T) {
 		t.Errorf("closed: %v", err)
 	}
 }
+
+func TestAnAddressOnARenamedInterfaceIsAnnounced(t *testing.T) {
+	p := newPair(t)
+	a := on(t, p.a)
+	m := a.manager(Config{State: want("10.0.0.100@eth0")})
+	if err := m.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.ip("link set eth0 down")
+	a.ip("link set eth0 name lan0")
+	a.ip("link set lan0 up")
+	within(t, 30*time.Second, "carrier", func() bool { return strings.Contains(a.ip("link show lan0"), "LOWER_UP") })
+	frames := capture(t, p.linkA)
+	if err := m.Announce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	awaits(t, frames, pairVIP4, 2)
+	a.release(m)
+}

@@ -15,8 +15,9 @@ import (
 type ConflictPolicy uint8
 
 const (
-	// Defend tells it by an Event and announces the address once, at most every
-	// 10 s, so that two hosts do not fight without end.
+	// Defend tells it by an Event and, if the address is still held a second later,
+	// announces it once, at most every 10 s, so that two hosts do not fight without
+	// end. In that second an Active that VRRP has just relieved lets go.
 	Defend ConflictPolicy = iota
 	// Observe only tells it.
 	Observe
@@ -40,6 +41,9 @@ func (p ConflictPolicy) String() string {
 // defendInterval is RFC 5227's DEFEND_INTERVAL: between two defences of an
 // address, and between two events about the same host.
 const defendInterval = 10 * time.Second
+
+// defendDelay is the second of Defend.
+const defendDelay = time.Second
 
 // lookSpacing is the least time between two looks at the kernel for claims, and
 // mostClaims the number of claims remembered, so that a flood costs little.

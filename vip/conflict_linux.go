@@ -155,7 +155,7 @@ func (m *Manager) watchConflicts(ctx context.Context, box *mailbox) {
 				mu.Lock()
 				defer mu.Unlock()
 				if !c.probe && m.concerns(c.addr) && known.worth(time.Now(), c) {
-					m.judge(ctx, known, c, box)
+					m.judge(known, c, box)
 				}
 			})
 			if ctx.Err() == nil {
@@ -169,8 +169,8 @@ func (m *Manager) watchConflicts(ctx context.Context, box *mailbox) {
 }
 
 // judge looks whether a claim is a conflict, and what to do about it.
-func (m *Manager) judge(ctx context.Context, known *conflicts, c claimed, box *mailbox) {
-	for _, t := range m.herald.once(c.addr) {
+func (m *Manager) judge(known *conflicts, c claimed, box *mailbox) {
+	for _, t := range m.herald.announced(c.addr) {
 		var have Snapshot
 		err := m.quick(func(k *kernel) error {
 			err := k.table()
@@ -185,11 +185,8 @@ func (m *Manager) judge(ctx context.Context, known *conflicts, c claimed, box *m
 		m.mu.Lock()
 		m.tell([]Event{{Kind: Conflict, Object: t.addr.object(), Address: t.addr, MAC: c.hardware(), Err: c.err()}}, box)
 		m.mu.Unlock()
-		if !defend || m.cfg.OnConflict != Defend {
-			continue
-		}
-		if err := m.send(ctx, []task{t}); err != nil && ctx.Err() == nil {
-			m.cfg.Logger.Warn("a virtual address could not be defended", "vip", t.addr.object(), "err", err)
+		if defend && m.cfg.OnConflict == Defend {
+			m.herald.defend(time.Now().Add(defendDelay), t)
 		}
 	}
 }

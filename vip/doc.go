@@ -1,10 +1,11 @@
 // Package vip puts virtual addresses on interfaces, loopback and tunnel
-// devices of a Linux machine, keeps them there, and takes all back.
+// devices of a Linux machine, keeps them there, tells the neighbours, and takes
+// all back.
 //
 // A [State] says what is wanted: addresses, the tunnel devices of a real
-// server, and the interfaces on which ARP must not answer for a virtual
-// address. [Plan] compares it with what the kernel has, [Manager.Apply] makes
-// the difference, [Manager.Run] watches and puts back what others take away.
+// server, the devices with a virtual router's own MAC, and the interfaces on which
+// ARP must not answer for a virtual address. [Plan] compares it with what the
+// kernel has, [Manager.Apply] makes the difference, [Manager.Run] watches and puts back what others take away.
 // [DirectRouting] and [Tunneling] write the State of a real server behind an
 // LVS director; on a director one [Address] is enough.
 //
@@ -25,9 +26,18 @@
 // # Announcing
 //
 // [Manager.Announce] tells the neighbours, by gratuitous ARP and unsolicited
-// neighbour advertisements, where what is held can be reached, and Run repeats it.
-// A [Set] is a part of what a Manager holds that comes, goes and is announced by
-// itself: one for each of several VRRP routers.
+// neighbour advertisements, where what is held can be reached, and Run repeats it
+// after 1.1, 2.2 and 5 s: a neighbour ignores what comes within a second of its
+// last news, and frames get lost. A [Manager] has the three methods of a VRRP
+// router's binder: Acquire, Release, Announce. So has a [Set], which is a part of
+// what a Manager holds that comes, goes and is announced by itself: one for each
+// of several routers.
+//
+// From the first announcement on, Run listens for other hosts that claim what it
+// holds, and does as [Config].OnConflict says. Before an address that is held for
+// ever, [Config].Probe asks whether it is free (RFC 5227). A takeover never asks.
+// Two Actives of one virtual router with a [VirtualMAC] have the same MAC and are
+// no conflict here: their election has to see that.
 //
 // # Choices
 //
@@ -41,15 +51,19 @@
 // # What it is not
 //
 // No election of who holds an address, no address for the machine itself, no
-// routes. Answers to ARP and neighbour discovery are the kernel's.
+// routes. Answers to ARP and neighbour discovery are the kernel's. What is held
+// takes packets like any address: an Accept_Mode of false (RFC 9568 section 6.1)
+// is a matter of packet filters.
 //
 // # What it needs
 //
-// CAP_NET_ADMIN in the network namespace, and to announce CAP_NET_RAW; with Config.NetNS also CAP_SYS_ADMIN to
-// enter it. RunDir is written only for kernel settings, GUE ports and on kernels
+// CAP_NET_ADMIN in the network namespace, and CAP_NET_RAW to announce, to probe
+// and to see conflicts (without it Run tells so in the log); with Config.NetNS
+// also CAP_SYS_ADMIN to enter it. RunDir is written only for kernel settings, GUE ports and on kernels
 // before 5.18. Interface settings go through netlink and so work where /proc/sys
-// is mounted read-only; SuppressARP on "all" has no other way than /proc/sys. TUN
-// needs the modules ipip, sit, ip6_tunnel, ip_gre, ip6_gre or fou. Other systems
+// is mounted read-only; SuppressARP on "all" has no other way than /proc/sys, nor
+// has the accept_ra of a VirtualMAC, which is then left as it is. TUN needs the
+// modules ipip, sit, ip6_tunnel, ip_gre, ip6_gre or fou, a VirtualMAC macvlan. Other systems
 // than Linux answer errors.ErrUnsupported, and Plan works everywhere.
 //
 // # Tunnels and packet size
@@ -61,12 +75,13 @@
 // size set"), or give that way a larger MTU. A tunnel device decapsulates what
 // anybody sends to it: let only the directors reach that protocol or port.
 //
-// How it flows: state.go, address.go, tunnel.go and setting.go are what is
-// wanted; snapshot.go is what there is; plan.go (with change.go) compares them.
+// How it flows: state.go, address.go, tunnel.go, virtualmac.go and setting.go are
+// what is wanted; snapshot.go is what there is; plan.go (with change.go) compares them.
 // notes.go is the codec of the run file. manager.go, set.go and claims.go say who
 // holds what, hold.go applies it, run.go and watch.go put back. herald.go knows
 // what is to be announced and when, announce_linux.go sends it (neighbor.go is the
-// codec of IPv6). kernel_linux.go reads and writes the kernel by
-// addr_linux.go, link_linux.go, conf_linux.go and file_linux.go, and
-// settle_linux.go waits until an address takes packets.
+// codec of IPv6). conflict.go judges the claims of others, conflict_linux.go hears
+// them and asks before. kernel_linux.go reads and writes the kernel by
+// batch_linux.go, addr_linux.go, link_linux.go, virtualmac_linux.go, conf_linux.go
+// and file_linux.go, and settle_linux.go waits until an address takes packets.
 package vip

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/lvskit/lvskit/vip"
 )
@@ -35,6 +36,53 @@ func Example() {
 		log.Print(err) // Run tries again
 	}
 	if err := m.Run(ctx); err != nil {
+		log.Print(err)
+	}
+}
+
+// Two routers share a Manager: each has a Set that is acquired, announced and
+// released by itself, here as their election would do it.
+func ExampleManager_Set() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+
+	m, err := vip.New(vip.Config{Refresh: time.Minute})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := m.Open(); err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close()
+
+	blue, err := m.Set("blue", vip.State{Addresses: []vip.Address{
+		{Interface: "eth0", Addr: netip.MustParseAddr("192.168.247.188")},
+	}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	green, err := m.Set("green", vip.State{
+		VirtualMACs: []vip.VirtualMAC{{Parent: "eth0", VRID: 52}}, // the device vrrp.52
+		Addresses: []vip.Address{
+			{Interface: "vrrp.52", Addr: netip.MustParseAddr("192.168.247.189")},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, set := range []*vip.Set{blue, green} {
+		err := set.Release(ctx) // the first removes what a killed predecessor left
+		if err == nil {
+			err = set.Acquire(ctx)
+		}
+		if err == nil {
+			err = set.Announce(ctx)
+		}
+		if err != nil {
+			log.Print(err)
+		}
+	}
+	if err := m.Run(ctx); err != nil { // repeats the announcements; releases all at its end
 		log.Print(err)
 	}
 }

@@ -62,6 +62,9 @@ type entry struct {
 	start time.Time
 	due   time.Time     // zero: nothing is
 	retry time.Duration // zero: the interface was ready
+	// defend is when the address is announced once beside the schedule, zero for
+	// never.
+	defend time.Time
 }
 
 // linkSeen is what makes neighbours look elsewhere when it changes.
@@ -157,7 +160,8 @@ func (h *herald) begin(now time.Time, s *Set) ([]task, error) {
 }
 
 func (e *entry) begin(now time.Time) {
-	e.run, e.round, e.start, e.due, e.retry = e.run+1, 0, now, now, 0
+	e.run, e.round, e.start, e.due = e.run+1, 0, now, now
+	e.retry, e.defend = 0, time.Time{}
 }
 
 func sorted(tasks []task) []task {
@@ -193,20 +197,34 @@ func (h *herald) take(now time.Time) []task {
 				e.due = time.Time{}
 				tasks = append(tasks, task{set: s, addr: e.addr, run: e.run})
 			}
+			if !e.defend.IsZero() && !now.Before(e.defend) {
+				e.defend = time.Time{}
+				tasks = append(tasks, task{set: s, addr: e.addr, run: e.run, once: true})
+			}
 		}
 	}
 	return sorted(tasks)
 }
 
-// once returns a sending beside the schedule for each interface on which an
-// address has been announced.
-func (h *herald) once(addr netip.Addr) (tasks []task) {
+// defend has an address announced once, beside its schedule and if it is still
+// held then.
+func (h *herald) defend(at time.Time, t task) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.entry(t); e != nil {
+		e.defend = at
+		notify(h.more)
+	}
+}
+
+// announced returns what has been announced of an address, on each interface.
+func (h *herald) announced(addr netip.Addr) (tasks []task) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s, held := range h.sets {
 		for _, e := range held.entries {
 			if held.announced && e.addr.Addr == addr {
-				tasks = append(tasks, task{set: s, addr: e.addr, run: e.run, once: true})
+				tasks = append(tasks, task{set: s, addr: e.addr, run: e.run})
 			}
 		}
 	}
@@ -219,8 +237,10 @@ func (h *herald) next() (at time.Time) {
 	defer h.mu.Unlock()
 	for _, held := range h.sets {
 		for _, e := range held.entries {
-			if !e.due.IsZero() && (at.IsZero() || e.due.Before(at)) {
-				at = e.due
+			for _, due := range []time.Time{e.due, e.defend} {
+				if !due.IsZero() && (at.IsZero() || due.Before(at)) {
+					at = due
+				}
 			}
 		}
 	}

@@ -17,7 +17,7 @@ import (
 func TestSchedule(t *testing.T) {
 	type at struct {
 		s       float64 // seconds
-		do      string  // announce, drop, hold, again
+		do      string  // announce, drop, hold, again, defend (in a second)
 		sends   int     // addresses
 		outcome outcome
 	}
@@ -87,6 +87,28 @@ func TestSchedule(t *testing.T) {
 		{"a failed round is made up for", 0, []at{
 			{0, "announce", 2, sent}, {1.1, "", 2, defeated}, {1.2, "", 2, sent}, {2.2, "", 2, sent}, {5, "", 2, sent}, {99, "", 0, sent},
 		}},
+		{"a defence is beside the schedule", 0, []at{
+			{0, "announce", 2, sent},
+			{0.5, "defend", 0, sent},
+			{1.1, "", 2, sent},
+			{1.5, "", 1, sent},
+			{2.2, "", 2, sent},
+			{5, "", 2, sent},
+			{9, "defend", 0, sent},
+			{10, "", 1, unready},
+			{99, "", 0, sent},
+		}},
+		{"what has been let go is not defended", 0, []at{
+			{0, "announce", 2, sent},
+			{0.5, "defend", 0, sent},
+			{0.6, "drop", 0, sent},
+			{1.5, "", 0, sent},
+			{2, "hold", 0, sent},
+			{2.1, "", 0, sent},
+		}},
+		{"a second Announce is a defence", 0, []at{
+			{0, "announce", 2, sent}, {0.5, "defend", 0, sent}, {0.6, "announce", 2, sent}, {1.5, "", 0, sent}, {1.7, "", 2, sent},
+		}},
 		{"nobody to tell", 60 * time.Second, []at{{0, "announce", 2, nobody}, {999, "", 0, sent}}},
 	}
 	for _, tt := range tests {
@@ -102,6 +124,8 @@ func TestSchedule(t *testing.T) {
 				switch step.do {
 				case "announce":
 					tasks, err = h.begin(now, s)
+				case "defend":
+					h.defend(now.Add(defendDelay), h.announced(addrs[0].Addr)[0])
 				case "drop":
 					h.drop(s)
 				case "hold":

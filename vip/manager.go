@@ -56,12 +56,13 @@ type Config struct {
 	// zero is Defend.
 	OnConflict ConflictPolicy
 	// Keep leaves everything in place when Run ends, for a successor with the same
-	// Mark to take over without a gap.
+	// Mark to take over without a gap: its first call removes what that call does
+	// not want, so with Sets there is a gap for all but the first.
 	Keep bool
 }
 
 // A Manager holds addresses, and what belongs to them, in one network
-// namespace. Its methods may be called at the same time by several goroutines.
+// namespace, and announces them. Its methods may be called at the same time by several goroutines.
 type Manager struct {
 	cfg    Config
 	legacy bool // as on a kernel without IFA_PROTO; tests set it

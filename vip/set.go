@@ -71,6 +71,7 @@ func (s *Set) Acquire(ctx context.Context) error {
 // Release takes away what the Set holds, and no other holds, and ends its
 // announcements at once. The State stays for the next Acquire.
 func (s *Set) Release(ctx context.Context) error {
+	s.m.herald.drop(s) // and does not wait until other Sets are through
 	_, err := s.m.hold(ctx, "release", s, func(s *Set) (bool, State) { return false, s.state })
 	return err
 }
