@@ -380,3 +380,21 @@ func TestAnAddressOnARenamedInterfaceIsAnnounced(t *testing.T) {
 	awaits(t, frames, pairVIP4, 2)
 	a.release(m)
 }
+
+// What somebody took away is not announced, whoever may have it now.
+func TestWhatIsMissingIsNotAnnounced(t *testing.T) {
+	h := newHost(t)
+	m := h.manager(Config{OnLoss: Report, State: want("10.0.0.1@eth0", "fd00::1@eth0")})
+	if err := m.Acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.ip("address del 10.0.0.1/32 dev eth0")
+	h.ip("address add 10.0.0.1/24 dev eth0") // not ours
+	if err := m.Announce(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if s := m.Status(); s.Announced != 1 { // fd00::1
+		t.Errorf("%d frames, want 1", s.Announced)
+	}
+	h.release(m)
+}
