@@ -112,8 +112,8 @@ func BenchmarkVirtualMACs(b *testing.B) {
 	}
 }
 
-// BenchmarkTakeover is 250 addresses from nothing to all announced once. A tenth
-// of the time is the kernel's, the rest is the pace of 500 frames.
+// BenchmarkTakeover is 250 addresses from nothing to all announced once. Most
+// of the time is the pace of 500 frames.
 func BenchmarkTakeover(b *testing.B) {
 	var s State
 	for i := range 250 {

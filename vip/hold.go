@@ -198,10 +198,10 @@ func carryOut(ctx context.Context, k *kernel, changes []Change) (done []Change, 
 }
 
 // batchOf parts the changes that can be made at once from the others: several
-// of addresses, or one.
+// of addresses, several devices that go, or one.
 func batchOf(changes []Change) (now, later []Change) {
 	n := 1
-	if op := changes[0].Op; op == AddAddress || op == DeleteAddress {
+	if op := changes[0].Op; op == AddAddress || op == DeleteAddress || op == DeleteTunnel {
 		for n < min(len(changes), mostAtOnce) && changes[n].Op == op {
 			n++
 		}
@@ -210,7 +210,14 @@ func batchOf(changes []Change) (now, later []Change) {
 }
 
 func executeAll(k *kernel, changes []Change) []error {
-	if len(changes) > 1 {
+	switch {
+	case len(changes) > 1 && changes[0].Op == DeleteTunnel:
+		var names []string
+		for _, c := range changes {
+			names = append(names, c.Tunnel.Name)
+		}
+		return k.deleteLinks(names)
+	case len(changes) > 1:
 		return k.addressesAtOnce(changes)
 	}
 	errs := make([]error, len(changes))

@@ -40,6 +40,10 @@ func (k *kernel) addressesAtOnce(changes []Change) []error {
 	return slices.Repeat([]error{errSystem}, len(changes))
 }
 
+func (k *kernel) deleteLinks(names []string) []error {
+	return slices.Repeat([]error{errSystem}, len(names))
+}
+
 func (k *kernel) deleteAddress(Address) error { return errSystem }
 
 func (k *kernel) settle([]Change) error { return errSystem }

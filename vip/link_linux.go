@@ -75,6 +75,10 @@ func parseLink(msg []byte) (Link, error) {
 			if learns && len(v) == 6 {
 				link.MAC = slices.Clone(v)
 			}
+		case unix.IFLA_GROUP:
+			if len(v) >= 4 {
+				link.group = binary.NativeEndian.Uint32(v)
+			}
 		case unix.IFLA_LINK:
 			if len(v) >= 4 {
 				link.Parent = int(binary.NativeEndian.Uint32(v))
@@ -180,6 +184,60 @@ func (k *kernel) deleteLink(name string) error {
 	}
 	return nil
 }
+
+// deleteLinks deletes devices at once, and returns an error or nil for each. The
+// kernel waits for all processors once for each deletion, some 20 ms, so several
+// are made a group, and the group is deleted.
+func (k *kernel) deleteLinks(names []string) []error {
+	errs := make([]error, len(names))
+	if k.groupDeleted(names) {
+		for _, name := range names {
+			k.forget(name)
+		}
+		return errs
+	}
+	for i, name := range names {
+		errs[i] = k.deleteLink(name)
+	}
+	return errs
+}
+
+// groupDeleted tells whether devices were deleted as a group of their own, which
+// nothing else is in.
+func (k *kernel) groupDeleted(names []string) bool {
+	group := nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(deleteGroup|uint32(k.mark)))
+	links, err := k.links()
+	if err != nil {
+		return false
+	}
+	var reqs []*nl.NetlinkRequest
+	var gone []int
+	for _, link := range links {
+		if link.Ours && slices.Contains(names, link.Name) {
+			head := nl.NewIfInfomsg(unix.AF_UNSPEC)
+			head.Index = int32(link.Index)
+			reqs, gone = append(reqs, k.request(unix.RTM_SETLINK, 0, head, group)), append(gone, link.Index)
+		} else if link.group == deleteGroup|uint32(k.mark) {
+			return false
+		}
+	}
+	if len(gone) == 0 || errors.Join(k.batch(reqs)...) != nil {
+		return false
+	}
+	_, err = k.request(unix.RTM_DELLINK, unix.NLM_F_ACK, nl.NewIfInfomsg(unix.AF_UNSPEC), group).Execute(unix.NETLINK_ROUTE, 0)
+	if err != nil {
+		return false
+	}
+	for _, index := range gone {
+		if k.notes.dropInterface(index) {
+			k.file.dirty = true
+		}
+	}
+	return true
+}
+
+// deleteGroup and the mark are the number of the group that is deleted.
+const deleteGroup = 0x6c7600 << 8
 
 func (g GUE) family() int {
 	if g.IPv6 {

@@ -84,18 +84,18 @@ func (m *Manager) leave(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWithin)
 	defer cancel()
 	m.mu.Lock()
-	var held []*Set
-	for _, s := range m.sets {
-		if s.held {
-			held = append(held, s)
+	defer m.mu.Unlock()
+	m.each(m.herald.drop)
+	return m.change(ctx, "release", m.session, func(k *kernel) error {
+		m.each(func(s *Set) { m.remember(s, false, s.state) })
+		have, err := k.read()
+		if err != nil {
+			return err
 		}
-	}
-	m.mu.Unlock()
-	var errs []error
-	for _, s := range held {
-		errs = append(errs, s.Release(ctx))
-	}
-	return errors.Join(append(errs, m.Release(ctx))...)
+		changes, _ := plan(have, State{}, claims{})
+		_, err = carryOut(ctx, k, changes)
+		return err
+	})
 }
 
 // loop looks at the kernel when there is a notice, when something is due to be

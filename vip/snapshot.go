@@ -35,6 +35,7 @@ type Link struct {
 	Carrier bool // frames can leave
 	Parent  int  // index of the interface below a VLAN or macvlan, 0 if there is none
 	Router  bool // it forwards IPv6
+	group   uint32
 }
 
 // A Present is an address that is there.

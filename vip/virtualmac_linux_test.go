@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -242,5 +243,42 @@ func TestPlanOfAVirtualMAC(t *testing.T) {
 	}
 	if clash(State{VirtualMACs: twice.VirtualMACs[:1]}, State{VirtualMACs: twice.VirtualMACs[1:]}, "b") == nil {
 		t.Error("one MAC in two sets under two names is no clash")
+	}
+}
+
+// Many devices end together, those of other groups and the foreign ones stay.
+func TestRunEndsManyVirtualMACsAtOnce(t *testing.T) {
+	needMacvlan(t)
+	h := newHost(t)
+	h.ip("link add link eth0 name foreign0 type macvlan mode bridge")
+	m, _, stop := h.running(Config{})
+	for i := range 60 {
+		s := want(fmt.Sprintf("10.0.0.%d@vrrp.%d", i+1, i+1))
+		s.VirtualMACs = []VirtualMAC{{Parent: "eth0", VRID: uint8(i + 1)}}
+		h.acquire(h.newSet(m, fmt.Sprint(i), s))
+	}
+	before := len(h.linkNames())
+	start := time.Now()
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	t.Logf("60 devices ended in %v", time.Since(start))
+	if after := h.linkNames(); len(after) != before-60 || !slices.ContainsFunc(after, func(n string) bool { return strings.HasPrefix(n, "foreign0") }) {
+		t.Errorf("left: %v", after)
+	}
+	if left, err := filepath.Glob(filepath.Join(h.dir, "*.json*")); left != nil || err != nil {
+		t.Errorf("left in the run dir: %v, %v", left, err)
+	}
+	for _, s := range m.Status().Sets {
+		if s.Holding {
+			t.Errorf("%s is held", s.Name)
+		}
+	}
+	// A group that something else is in is not deleted.
+	h.ip(fmt.Sprint("link set foreign0 group ", deleteGroup|DefaultMark))
+	h.apply(m, virtualState())
+	h.release(m)
+	if names := h.linkNames(); len(names) != before-60 {
+		t.Errorf("left: %v", names)
 	}
 }
