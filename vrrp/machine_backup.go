@@ -155,10 +155,12 @@ func (m *machine) backupBeat(now time.Duration, in input) {
 
 // fire is Active_Down_Timer. If it comes more than an interval late, then this
 // router, or the machine, was not running, and the silence means nothing: it
-// listens for one more interval.
+// listens for one more interval. But only once for a delay that an Active router
+// could have too, or a router that is always busy would never take over.
 func (m *machine) fire(now time.Duration) {
-	w := &m.wait
-	if !w.graced && w.timer != afterNothing && now > m.downAt()+m.activeInterval() {
+	w, interval := &m.wait, m.activeInterval()
+	late := now - m.downAt()
+	if w.timer != afterNothing && (late > interval && !w.graced || late > time.Duration(m.cfg.DownCount)*interval) {
 		w.timer, w.since, w.graced = afterGrace, now, true
 		return
 	}

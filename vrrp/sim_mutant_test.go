@@ -64,8 +64,10 @@ var mutants = []struct {
 			m.reign.advertAt += 10 * m.cfg.Interval
 		}
 	}},
-	{"a Backup that was asleep takes over at once", func(m *machine, _ time.Duration, _ *input) {
-		m.wait.graced = true
+	{"a Backup that was asleep takes over at once", func(m *machine, now time.Duration, _ *input) {
+		if m.state == Backup {
+			m.wait.since += max(0, now-m.downAt())
+		}
 	}},
 	{"the witness is asked and forgotten", func(m *machine, _ time.Duration, in *input) {
 		if in.kind == inWitness && !in.on {
