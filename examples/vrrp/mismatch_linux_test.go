@@ -32,11 +32,13 @@ func TestDifferingConfigurations(t *testing.T) {
 		{"more addresses: keepalived drops what ours sends", "v3 IPv4", "lvskit", a, "keepalived", more, 2, "peer differs"},
 		{"more addresses: FRR takes what ours sends", "v3 IPv4", "lvskit", a, "frr", more, 1, ""},
 		{"more addresses: all drop it in v2", "v2", "lvskit", a, "lvskit", more, 2, "peer differs"},
+		{"more addresses: all drop it in v2, keepalived too", "v2", "lvskit", a, "keepalived", more, 2, "peer differs"},
 		{"other addresses: another cluster of ours", "v3 IPv4", "lvskit", a, "lvskit", foreign, 1, "foreign cluster"},
 		{"other addresses: another cluster of keepalived", "v3 IPv4", "lvskit", a, "keepalived", foreign, 2, "foreign cluster"},
 		{"a password here and none there: keepalived", "v2", "lvskit", a, "keepalived", password, 2, "peer differs"},
 		{"a password here and none there: ours", "v2", "keepalived", a, "lvskit", password, 2, "peer differs"},
 		{"checksum without pseudo-header: keepalived drops it", "v3 IPv4", "lvskit", message, "keepalived", b, 2, "two active"},
+		{"checksum without pseudo-header: FRR drops it", "v3 IPv4", "lvskit", message, "frr", b, 2, "two active"},
 		{"checksum without pseudo-header: ours takes it", "v3 IPv4", "lvskit", message, "lvskit", b, 1, ""},
 	} {
 		m, _ := named(tt.mode).of([2]string{tt.kindA, tt.kindB})

@@ -65,6 +65,7 @@ func TestPartition(t *testing.T) {
 		begun = time.Now()
 		c.first(t, c.b.at(), begun)
 		c.hears(t, c.a.at())
+		begun = time.Now()
 		c.hears(t, c.b.at())
 		c.back(t, c.a, begun)
 	})
