@@ -52,15 +52,17 @@ type port struct {
 type want struct {
 	port  port
 	vrid  uint8
-	group netip.Addr // to join; invalid for none
-	frame bool       // it sends from a virtual MAC
+	group netip.Addr    // to join; invalid for none
+	frame bool          // it sends from a virtual MAC
+	pace  time.Duration // its interval
 }
 
 // A datagram is a received packet.
 type datagram struct {
 	port    port
 	header  header
-	payload []byte // what follows the IP header
+	payload []byte        // what follows the IP header
+	age     time.Duration // how long ago it came, where the edge has let it wait
 }
 
 // outgoing is a packet to be sent.

@@ -28,6 +28,11 @@ type kernel struct {
 	batch   *batch
 	timeout unix.Timespec
 	tuned   bool
+	rest    time.Duration // how long packets are let wait if there are many
+	woken   int64         // wall clock, in ns, of the end of the last wait
+	taken   int           // packets since
+	watched time.Duration // this time
+	resting bool
 	out     sender
 
 	// of the watcher
@@ -157,6 +162,25 @@ func (k *kernel) poll() {
 	k.batch.reset()
 }
 
+// While many packets come, they are not taken one by one: waking up costs more
+// than all that is done about a packet. The kernel's time stamps tell when they
+// came, so that no timer is set later for it.
+const (
+	restFrom  = 64 // packets within restWatch
+	restWatch = 128 * time.Millisecond
+	restMost  = 16 * time.Millisecond
+	restPart  = 8 // of the shortest interval
+)
+
+// crowded tells whether there are many packets.
+func (k *kernel) crowded(now time.Duration) bool {
+	if now-k.watched >= restWatch {
+		k.resting = k.taken >= restFrom && now-k.watched < 2*restWatch
+		k.taken, k.watched = 0, now
+	}
+	return k.resting
+}
+
 // wait is ppoll(2): its timeouts have nanoseconds,
 // where the timers of Go come up to 1 ms late.
 func (k *kernel) wait(until time.Duration) {
@@ -164,23 +188,36 @@ func (k *kernel) wait(until time.Duration) {
 		k.tuned = true // for the thread; without it the kernel may add 50 µs
 		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
 	}
-	timeout := &k.timeout
-	if until == never {
-		timeout = nil
+	now := k.now()
+	if k.crowded(now) {
+		k.sleep(k.polls[:1], now, min(until, now+k.rest))
+		k.batch.ready = append(k.batch.ready[:0], k.polled...)
 	} else {
-		*timeout = unix.NsecToTimespec(int64(max(0, until-k.now())))
-	}
-	n, err := unix.Ppoll(k.polls, timeout, nil)
-	if err != nil || n <= 0 {
-		return
+		k.sleep(k.polls, now, until)
 	}
 	if k.polls[0].Revents != 0 {
 		var b [8]byte
 		_, _ = unix.Read(k.event, b[:])
 	}
-	for i, s := range k.polled {
-		if k.polls[i+1].Revents != 0 {
-			k.batch.ready = append(k.batch.ready, s)
+	k.woken = time.Now().UnixNano()
+}
+
+// sleep polls until a time.
+func (k *kernel) sleep(polls []unix.PollFd, now, until time.Duration) {
+	k.polls[0].Revents = 0
+	timeout := &k.timeout
+	if until == never {
+		timeout = nil
+	} else {
+		*timeout = unix.NsecToTimespec(int64(max(0, until-now)))
+	}
+	n, err := unix.Ppoll(polls, timeout, nil)
+	if err != nil || n <= 0 {
+		return
+	}
+	for i := range polls[1:] {
+		if polls[i+1].Revents != 0 {
+			k.batch.ready = append(k.batch.ready, k.polled[i])
 		}
 	}
 }

@@ -18,15 +18,14 @@ type fakeEdge struct {
 	some  chan struct{} // something has come: a packet or a wish to wake up
 	dirty chan struct{} // the links or wants have changed
 
-	mu     sync.Mutex // guards all below
-	queue  []datagram
-	sent   []sentPacket
-	links  map[string]link
-	stall  time.Duration // how long the next wait sleeps too long
-	fail   error         // of send
-	ticks  int           // calls of wait
-	flood  bool          // packets without end
-	onSend func(sentPacket)
+	mu    sync.Mutex // guards all below
+	queue []datagram
+	sent  []sentPacket
+	links map[string]link
+	stall time.Duration // how long the next wait sleeps too long
+	fail  error         // of send
+	ticks int           // calls of wait
+	flood bool          // packets without end
 }
 
 // sentPacket is an advertisement that was sent, taken apart.
@@ -215,8 +214,6 @@ func (f *fakeRun) pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
-
-func (f *fakeRun) state() State { return f.r.Status().State }
 
 func (f *fakeRun) want(s State, r Reason) {
 	f.t.Helper()

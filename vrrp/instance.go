@@ -95,7 +95,7 @@ func (i *instance) port2() port {
 // wants are the ports that it needs. One that authenticates by AH listens to
 // others too, to tell of them.
 func (i *instance) wants() []want {
-	w := want{port: i.port(), vrid: i.cfg.VRID}
+	w := want{port: i.port(), vrid: i.cfg.VRID, pace: i.cfg.Interval}
 	if len(i.cfg.Peers) == 0 {
 		w.group, w.frame = i.cfg.Multicast, i.cfg.VirtualMAC
 	}
@@ -105,7 +105,7 @@ func (i *instance) wants() []want {
 		wants = append(wants, w)
 	}
 	if i.cfg.SecondPath.Interface != "" {
-		wants = append(wants, want{port: i.port2(), vrid: i.cfg.VRID})
+		wants = append(wants, want{port: i.port2(), vrid: i.cfg.VRID, pace: i.cfg.Interval})
 	}
 	return wants
 }

@@ -38,6 +38,7 @@ type loop struct {
 	sources   map[sourceKey]netip.Addr // chosen for these links
 	due       schedule
 	clock     time.Duration // the time of this round
+	stepped   time.Duration // the time of the last step
 	nextTick  time.Duration
 	letters   []func()
 	packet    Packet
@@ -209,8 +210,12 @@ func (l *loop) late(i *instance, late time.Duration) {
 func (l *loop) plan(i *instance) { l.due.set(i, i.deadline()) }
 
 // step takes a machine one step and does what it wants.
-func (l *loop) step(i *instance, in input) {
-	for _, a := range i.m.step(l.clock, in) {
+func (l *loop) step(i *instance, in input) { l.stepAt(i, l.clock, in) }
+
+// stepAt is step as of a time that may be a little before the round began.
+func (l *loop) stepAt(i *instance, at time.Duration, in input) {
+	l.stepped = max(l.stepped, at)
+	for _, a := range i.m.step(l.stepped, in) {
 		target := i
 		if a.m != i.m {
 			target = l.machines[a.m]

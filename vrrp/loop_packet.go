@@ -72,7 +72,7 @@ func (l *loop) advert(i *instance, d *datagram) {
 		}
 	}
 	if i.started {
-		l.step(i, input{kind: inAdvert, from: d.header.src, local: i.source, priority: p.Priority, interval: p.Interval})
+		l.stepAt(i, l.clock-d.age, input{kind: inAdvert, from: d.header.src, local: i.source, priority: p.Priority, interval: p.Interval})
 	}
 }
 
@@ -101,7 +101,7 @@ func (l *loop) beat(i *instance, d *datagram) {
 	}
 	i.stats.BySecondPath++
 	if i.started {
-		l.step(i, input{kind: inBeat, from: d.header.src, local: i.source2, priority: l.packet.Priority, interval: l.packet.Interval})
+		l.stepAt(i, l.clock-d.age, input{kind: inBeat, from: d.header.src, local: i.source2, priority: l.packet.Priority, interval: l.packet.Interval})
 	}
 }
 

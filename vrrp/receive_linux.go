@@ -3,15 +3,16 @@ package vrrp
 import (
 	"encoding/binary"
 	"net/netip"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 const (
-	batchSize  = 16
+	batchSize  = 32
 	packetSize = 4608 // 255 IPv6 addresses, authentication and IP header
-	// room for in6_pktinfo and the hop limit, each with its head
+	// room for in6_pktinfo, hop limit and time stamp, each with its head
 	controlSize = 128
 )
 
@@ -56,7 +57,8 @@ func (k *kernel) receive(d *datagram) bool {
 		for b.next < b.count {
 			n := b.next
 			b.next++
-			if b.packet(n, d) {
+			if b.packet(n, d, k.woken) {
+				k.taken++
 				return true
 			}
 		}
@@ -91,35 +93,46 @@ func (b *batch) fill(s *socket) {
 }
 
 // packet takes one of the batch apart.
-func (b *batch) packet(n int, d *datagram) bool {
+func (b *batch) packet(n int, d *datagram, woken int64) bool {
 	s, size := b.from, int(b.heads[n].Len)
 	data := b.data[n][:min(size, packetSize)]
-	d.port = s.port
+	d.port, d.age = s.port, 0
 	d.header = header{protocol: s.port.protocol, hopLimit: -1}
-	if !s.port.six {
-		return ipv4(data, d)
+	ok := true
+	if s.port.six {
+		d.payload = data
+		d.header.src = netip.AddrFrom16(b.names[n].Addr)
+	} else {
+		ok = ipv4(data, d)
 	}
-	d.payload = data
-	d.header.src = netip.AddrFrom16(b.names[n].Addr)
 	c := b.control[n][:b.heads[n].Hdr.Controllen]
 	for len(c) >= unix.SizeofCmsghdr {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&c[0]))
 		size := int(h.Len)
-		if size < unix.SizeofCmsghdr || size > len(c) {
+		if size < unix.CmsgLen(0) || size > len(c) {
 			break
 		}
-		value := c[unix.CmsgLen(0):size]
-		switch {
-		case h.Level != unix.IPPROTO_IPV6:
-		case h.Type == unix.IPV6_HOPLIMIT && len(value) >= 4:
-			d.header.hopLimit = int(binary.NativeEndian.Uint32(value))
-		case h.Type == unix.IPV6_PKTINFO && len(value) >= unix.SizeofInet6Pktinfo:
-			d.header.dst = netip.AddrFrom16([16]byte(value))
-			d.header.multicast = d.header.dst.IsMulticast()
-		}
-		c = c[min(unix.CmsgSpace(len(value)), len(c)):]
+		ancillary(d, h, c[unix.CmsgLen(0):size], woken)
+		c = c[min(unix.CmsgSpace(size-unix.CmsgLen(0)), len(c)):]
 	}
-	return true
+	return ok
+}
+
+// ancillary takes one control message. The age is told of packets that were let
+// wait; those that are older have met a thread that was asleep, and count as new.
+func ancillary(d *datagram, h *unix.Cmsghdr, value []byte, woken int64) {
+	switch {
+	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_HOPLIMIT && len(value) >= 4:
+		d.header.hopLimit = int(binary.NativeEndian.Uint32(value))
+	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO && len(value) >= unix.SizeofInet6Pktinfo:
+		d.header.dst = netip.AddrFrom16([16]byte(value))
+		d.header.multicast = d.header.dst.IsMulticast()
+	case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_TIMESTAMPNS && len(value) >= int(unsafe.Sizeof(unix.Timespec{})):
+		age := time.Duration(woken - (*unix.Timespec)(unsafe.Pointer(&value[0])).Nano())
+		if age > 0 && age <= 2*restMost {
+			d.age = age
+		}
+	}
 }
 
 // ipv4 takes the IP header off.

@@ -115,6 +115,7 @@ func (k *kernel) look(tell func(func(*loop)) bool) bool {
 	k.open = open
 	sockets := maps.Clone(open)
 	tell(func(lo *loop) {
+		k.rest = rest(wants)
 		if !maps.Equal(k.sockets, sockets) {
 			k.sockets = sockets
 			k.poll()
@@ -125,6 +126,15 @@ func (k *kernel) look(tell func(func(*loop)) bool) bool {
 		s.close()
 	}
 	return fine && err == nil
+}
+
+// rest is how long packets may wait: a small part of all intervals.
+func rest(wants []want) time.Duration {
+	d := restMost
+	for _, w := range wants {
+		d = min(d, w.pace/restPart)
+	}
+	return d
 }
 
 // gather joins what all Routers want of a port.
