@@ -452,43 +452,64 @@ func TestUpdateWhileActive(t *testing.T) {
 	b.waitState(Active)
 }
 
+// startMany runs Routers by one Run on a host; the first two are the group's.
+func startMany(t *testing.T, h *lab.Host, count int, priority uint8, g *Group) []*Router {
+	t.Helper()
+	var list []*Router
+	for n := range count {
+		cfg := Config{
+			NetNS: h.Path(), Interface: "eth0", VRID: uint8(n + 1), Priority: priority, Interval: pace(),
+			Addresses: addrs(fmt.Sprintf("10.0.0.%d", 100+n)),
+		}
+		if n < 2 {
+			cfg.Group = g
+		}
+		r, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, r)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- Run(ctx, list...) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return list
+}
+
+// More than 500 advertisements a second are taken several at a time.
+func TestAThousandAdvertisementsASecond(t *testing.T) {
+	ha, hb, _, _ := pair(t)
+	a, b := startMany(t, ha, 100, 200, nil), startMany(t, hb, 100, 100, nil)
+	for _, r := range a {
+		(&node{t: t, Router: r}).waitState(Active)
+	}
+	before := make([]Stats, len(b))
+	for n, r := range b {
+		before[n] = (&node{t: t, Router: r}).waitState(Backup).Stats
+	}
+	for n, r := range b {
+		s := (&node{t: t, Router: r}).wait("20 more heard", func(s Status) bool { return s.Stats.Received >= before[n].Received+20 })
+		if s.State != Backup || s.Stats.BecameActive != before[n].BecameActive || total(s) > 0 {
+			t.Errorf("%s: %+v", s.Name, s)
+		}
+	}
+}
+
 func TestGroupsAndManyRoutersOfOneRun(t *testing.T) {
 	ha, hb, _, _ := pair(t)
-	run := func(h *lab.Host, priority uint8) []*Router {
-		g := NewGroup("pair")
-		var list []*Router
-		for n := range 20 {
-			cfg := Config{
-				NetNS: h.Path(), Interface: "eth0", VRID: uint8(n + 1), Priority: priority, Interval: pace(),
-				Addresses: addrs(fmt.Sprintf("10.0.0.%d", 100+n)),
-			}
-			if n < 2 {
-				cfg.Group = g
-			}
-			r, err := New(cfg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			list = append(list, r)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- Run(ctx, list...) }()
-		t.Cleanup(func() {
-			cancel()
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
-		})
-		return list
-	}
 	all := func(list []*Router, want State) {
 		t.Helper()
 		for _, r := range list {
 			(&node{t: t, Router: r}).waitState(want)
 		}
 	}
-	a, b := run(ha, 200), run(hb, 100)
+	a, b := startMany(t, ha, 20, 200, NewGroup("pair")), startMany(t, hb, 20, 100, NewGroup("pair"))
 	all(a, Active)
 	all(b, Backup)
 	track, err := a[0].Track("service", 0)
