@@ -57,6 +57,7 @@ func benchMain(role string) {
 // BenchmarkProcessorTime is the processor time of 250 virtual routers on one link at
 // 100 ms, in percent of one core: of the process, and of the machine in soft
 // interrupts, which the packets of both sides cause. The peer is always lvskit.
+// "apart" is one Run, and so one socket and thread, for each Router.
 func BenchmarkProcessorTime(b *testing.B) {
 	for _, role := range []string{"master", "backup"} {
 		for _, who := range []string{"lvskit", "lvskit-apart", "keepalived"} {

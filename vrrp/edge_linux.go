@@ -172,7 +172,7 @@ const (
 	restPart  = 8 // of the shortest interval
 )
 
-// crowded tells whether there are many packets.
+// crowded tells whether there are many packets: 500 a second.
 func (k *kernel) crowded(now time.Duration) bool {
 	if now-k.watched >= restWatch {
 		k.resting = k.taken >= restFrom && now-k.watched < 2*restWatch
@@ -181,8 +181,8 @@ func (k *kernel) crowded(now time.Duration) bool {
 	return k.resting
 }
 
-// wait is ppoll(2): its timeouts have nanoseconds,
-// where the timers of Go come up to 1 ms late.
+// wait is ppoll(2): its timeouts have nanoseconds, where the timers of Go come up
+// to 1 ms late.
 func (k *kernel) wait(until time.Duration) {
 	if !k.tuned {
 		k.tuned = true // for the thread; without it the kernel may add 50 µs
