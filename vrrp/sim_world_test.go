@@ -350,7 +350,7 @@ func (w *world) wake(h *host) {
 	for l, m := range h.ms {
 		if at, ok := m.deadline(); ok && at <= local {
 			w.judge.tick()
-			overslept := slept && m.state == Backup && local-at > time.Duration(m.cfg.DownCount)*m.activeInterval()
+			overslept := slept && m.state == Backup && m.priority != owner && local-at > time.Duration(m.cfg.DownCount)*m.activeInterval()
 			w.step(h, l, input{kind: inTick})
 			if overslept && m.state == Active {
 				w.judge.fail("host %d link %d takes over as it wakes", h.id, l)
