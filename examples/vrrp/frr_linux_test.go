@@ -71,7 +71,6 @@ func (p *frr) operator(t *testing.T) {
 		}
 		labtest.Run(t, h, "ip", "address", "add", vip+bits, "dev", "vrrp4")
 	}
-	labtest.Run(t, h, "ip", "link", "set", "vrrp4", "up", "protodown", "on") // vrrpd sets it off when it is Active
 }
 
 func (p *frr) args(daemon, file string) []string {
@@ -102,6 +101,7 @@ func (p *frr) config() string {
 func (p *frr) start(t *testing.T) {
 	t.Helper()
 	file := p.write(t, "vrrpd.conf", p.config())
+	labtest.Run(t, p.node.host, "ip", "link", "set", "vrrp4", "up")
 	p.process = launch(t, p.node, "Initialize -> ", frrDir+"vrrpd", p.args("vrrpd", file)...)
 }
 

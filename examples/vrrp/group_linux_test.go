@@ -88,9 +88,8 @@ func (g *gateway) run(t *testing.T, m *vip.Manager) {
 	t.Cleanup(func() {
 		cancel()
 		running.Wait()
-		have, err := g.host.Run(context.Background(), "ip", "-o", "address", "show") // the test's context is over
-		if err != nil || has(have, g.vips...) {
-			t.Errorf("%s has left a virtual address (%v):\n%s", g.name, err, have)
+		if g.holds(t, g.vips...) {
+			t.Errorf("%s has left a virtual address", g.name)
 		}
 	})
 }

@@ -13,7 +13,7 @@ import (
 // kills is how often each pair is killed.
 func kills() int {
 	if emulated() {
-		return 4
+		return 3
 	}
 	return 25
 }

@@ -37,12 +37,12 @@ func (r *rig) cell(t *testing.T, a string, ofA options, b string, ofB options) *
 func (c *cell) settled(t *testing.T, p peer, since time.Time) {
 	t.Helper()
 	c.follows(t, p, since)
-	if got, want := c.whoAnswers(t), []string{p.mac().String()}; !slices.Equal(got, want) {
-		t.Errorf("%s was answered by %v, want %v alone", c.mode.service(), got, want)
-	}
 	other := c.peerOf(c.other(p.at()))
 	if _, standing := other.(*frr); !standing {
 		await(t, other.at().name+" holds no virtual address", 2*time.Second, func() bool { return !other.at().holds(t, c.mode.vips...) })
+	}
+	if got, want := c.whoAnswers(t), []string{p.mac().String()}; !slices.Equal(got, want) {
+		t.Errorf("%s was answered by %v, want %v alone", c.mode.service(), got, want)
 	}
 	if _, ours := other.(*lvskit); ours {
 		all := c.adverts(since)
