@@ -159,6 +159,8 @@ func (o *notice) log() {
 		log.Warn(e.Kind.String(), "late", e.Late)
 	case e.Err != nil:
 		log.Warn(e.Kind.String(), "err", e.Err)
+	case !e.Peer.Addr.IsValid():
+		log.Warn(e.Kind.String())
 	default:
 		log.LogAttrs(ctx, slog.LevelWarn, e.Kind.String(), peer)
 	}

@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"time"
@@ -43,7 +44,7 @@ type Stats struct {
 	Received         uint64 // accepted
 	ReceivedZero     uint64
 	BySecondPath     uint64 // accepted from the second path
-	Dropped          [numDrops]uint64
+	Dropped          Drops
 	WithPseudoHeader uint64 // VRRPv3 over IPv4, by the form of the checksum
 	MessageOnly      uint64
 	BecameActive     uint64
@@ -59,6 +60,34 @@ type Stats struct {
 	Starved uint64
 	// Events that were merged or dropped because OnEvent was slow.
 	LostEvents uint64
+}
+
+// Drops counts packets that were not accepted, by their Drop. In JSON it has the
+// names of those that are not zero.
+type Drops [numDrops]uint64
+
+// MarshalJSON makes an object of names and numbers.
+func (d Drops) MarshalJSON() ([]byte, error) {
+	named := map[Drop]uint64{}
+	for reason, n := range d {
+		if n > 0 {
+			named[Drop(reason)] = n
+		}
+	}
+	return json.Marshal(named)
+}
+
+// MarshalJSON makes an object with the names of the fields; BinderErr is its text.
+func (s Status) MarshalJSON() ([]byte, error) {
+	type fields Status
+	text := ""
+	if s.BinderErr != nil {
+		text = s.BinderErr.Error()
+	}
+	return json.Marshal(struct {
+		fields
+		BinderErr string
+	}{fields(s), text})
 }
 
 // Status is what the Router is and has seen: now, or at the end of the last Run.
