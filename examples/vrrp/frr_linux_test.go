@@ -25,7 +25,7 @@ type frr struct {
 	process *lab.Process
 }
 
-func newFRR(t *testing.T, r *rig, n *node, o options) *frr {
+func newFRR(t testing.TB, r *rig, n *node, o options) *frr {
 	needFRR(t)
 	p := &frr{common: newCommon(t, r, n, o)}
 	p.operator(t)
@@ -45,14 +45,14 @@ func newFRR(t *testing.T, r *rig, n *node, o options) *frr {
 }
 
 // needFRR needs FRR, which changes to a user of its own.
-func needFRR(t *testing.T) {
+func needFRR(t testing.TB) {
 	t.Helper()
 	need.Program(t, frrDir+"vrrpd", frrDir+"zebra", "vtysh")
 	needUsers(t)
 }
 
 // operator makes the device that FRR's documentation asks for.
-func (p *frr) operator(t *testing.T) {
+func (p *frr) operator(t testing.TB) {
 	t.Helper()
 	h, mac := p.node.host, p.mac().String()
 	// Else the interface below answers for the device's address, also in Backup, and
@@ -98,23 +98,23 @@ func (p *frr) config() string {
 	return b.String()
 }
 
-func (p *frr) start(t *testing.T) {
+func (p *frr) start(t testing.TB) {
 	t.Helper()
 	file := p.write(t, "vrrpd.conf", p.config())
 	labtest.Run(t, p.node.host, "ip", "link", "set", "vrrp4", "up")
 	p.process = launch(t, p.node, "Initialize -> ", frrDir+"vrrpd", p.args("vrrpd", file)...)
 }
 
-func (p *frr) signal(t *testing.T, sig syscall.Signal) {
+func (p *frr) signal(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	if err := p.process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (p *frr) ended(t *testing.T) { t.Helper(); waitEnd(t, p.process) }
+func (p *frr) ended(t testing.TB) { t.Helper(); waitEnd(t, p.process) }
 
-func (p *frr) prioritize(t *testing.T, priority int) {
+func (p *frr) prioritize(t testing.TB, priority int) {
 	t.Helper()
 	labtest.Run(t, p.node.host, "vtysh", "--vty_socket", p.dir, "--config_dir", p.dir, "-c", "configure terminal",
 		"-c", "interface eth0", "-c", fmt.Sprintf("vrrp %d priority %d", p.rig.vrid, priority))

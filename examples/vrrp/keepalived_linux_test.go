@@ -20,7 +20,7 @@ type keepalived struct {
 	process *lab.Process
 }
 
-func newKeepalived(t *testing.T, r *rig, n *node, o options) *keepalived {
+func newKeepalived(t testing.TB, r *rig, n *node, o options) *keepalived {
 	need.Program(t, "keepalived")
 	return &keepalived{common: newCommon(t, r, n, o)}
 }
@@ -55,7 +55,7 @@ func (p *keepalived) config() string {
 	return b.String()
 }
 
-func (p *keepalived) start(t *testing.T) {
+func (p *keepalived) start(t testing.TB) {
 	t.Helper()
 	file := p.write(t, "keepalived.conf", p.config())
 	p.process = launch(t, p.node, "Entering BACKUP STATE", "keepalived", "-n", "-l", "-D", "-P", "-R", "-f", file,
@@ -67,7 +67,7 @@ func (p *keepalived) pidFile() string { return filepath.Join(p.dir, "vrrp.pid") 
 // signal sends what stops or kills to the process that elects: killed, it takes
 // its parent along, which was told not to start another. What is to be obeyed
 // goes to the parent.
-func (p *keepalived) signal(t *testing.T, sig syscall.Signal) {
+func (p *keepalived) signal(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	if sig == syscall.SIGTERM || sig == syscall.SIGHUP {
 		if err := p.process.Signal(sig); err != nil {
@@ -88,9 +88,9 @@ func (p *keepalived) signal(t *testing.T, sig syscall.Signal) {
 	}
 }
 
-func (p *keepalived) ended(t *testing.T) { t.Helper(); waitEnd(t, p.process) }
+func (p *keepalived) ended(t testing.TB) { t.Helper(); waitEnd(t, p.process) }
 
-func (p *keepalived) prioritize(t *testing.T, priority int) {
+func (p *keepalived) prioritize(t testing.TB, priority int) {
 	t.Helper()
 	p.opts.priority = priority
 	p.write(t, "keepalived.conf", p.config())

@@ -26,7 +26,7 @@ func newCell(t *testing.T, program string, m mode, a, b string) *cell {
 }
 
 // cell puts routers on the nodes.
-func (r *rig) cell(t *testing.T, a string, ofA options, b string, ofB options) *cell {
+func (r *rig) cell(t testing.TB, a string, ofA options, b string, ofB options) *cell {
 	t.Helper()
 	return &cell{r, kinds[a](t, r, r.nodes[0], ofA), kinds[b](t, r, r.nodes[1], ofB)}
 }
@@ -139,7 +139,7 @@ func (c *cell) life(t *testing.T) {
 		begun := time.Now()
 		c.a.signal(t, syscall.SIGSTOP)
 		c.died(t, "take-over from the stalled", begun)
-		c.comesBack(t, func(t *testing.T) { c.a.signal(t, syscall.SIGCONT) })
+		c.comesBack(t, func(t testing.TB) { c.a.signal(t, syscall.SIGCONT) })
 	})
 	step("link cut and restored", func(t *testing.T) {
 		begun := time.Now()
@@ -147,7 +147,7 @@ func (c *cell) life(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.died(t, "take-over from the cut off", begun)
-		c.comesBack(t, func(t *testing.T) {
+		c.comesBack(t, func(t testing.TB) {
 			if err := c.a.at().link.Up(); err != nil {
 				t.Fatal(err)
 			}
@@ -157,12 +157,12 @@ func (c *cell) life(t *testing.T) {
 		begun := time.Now()
 		c.a.prioritize(t, low/2)
 		c.settled(t, c.b, begun)
-		c.comesBack(t, func(t *testing.T) { c.a.prioritize(t, high) })
+		c.comesBack(t, func(t testing.TB) { c.a.prioritize(t, high) })
 	})
 }
 
 // comesBack lets a come back, and it is the master again.
-func (c *cell) comesBack(t *testing.T, how func(*testing.T)) {
+func (c *cell) comesBack(t *testing.T, how func(testing.TB)) {
 	t.Helper()
 	begun := time.Now()
 	how(t)

@@ -19,13 +19,13 @@ import (
 // peer is a VRRP router on a node: ours or another's.
 type peer interface {
 	// start runs it, and returns when it takes part.
-	start(t *testing.T)
+	start(t testing.TB)
 	// signal sends a signal to the process that elects.
-	signal(t *testing.T, sig syscall.Signal)
+	signal(t testing.TB, sig syscall.Signal)
 	// ended waits until that process has ended.
-	ended(t *testing.T)
+	ended(t testing.TB)
 	// prioritize changes the priority of the running router.
-	prioritize(t *testing.T, priority int)
+	prioritize(t testing.TB, priority int)
 	// mac is where the virtual address is when it is Active.
 	mac() net.HardwareAddr
 	// tells is whether it has printed text, if it is ours; others need not.
@@ -46,10 +46,10 @@ type options struct {
 }
 
 // kinds make a peer of each kind on a node.
-var kinds = map[string]func(t *testing.T, r *rig, n *node, o options) peer{
-	"lvskit":     func(t *testing.T, r *rig, n *node, o options) peer { return newLvskit(t, r, n, o) },
-	"keepalived": func(t *testing.T, r *rig, n *node, o options) peer { return newKeepalived(t, r, n, o) },
-	"frr":        func(t *testing.T, r *rig, n *node, o options) peer { return newFRR(t, r, n, o) },
+var kinds = map[string]func(t testing.TB, r *rig, n *node, o options) peer{
+	"lvskit":     func(t testing.TB, r *rig, n *node, o options) peer { return newLvskit(t, r, n, o) },
+	"keepalived": func(t testing.TB, r *rig, n *node, o options) peer { return newKeepalived(t, r, n, o) },
+	"frr":        func(t testing.TB, r *rig, n *node, o options) peer { return newFRR(t, r, n, o) },
 }
 
 // common is what all peers are.
@@ -60,7 +60,7 @@ type common struct {
 	dir  string
 }
 
-func newCommon(t *testing.T, r *rig, n *node, o options) common {
+func newCommon(t testing.TB, r *rig, n *node, o options) common {
 	if o.vips == nil {
 		o.vips = r.mode.vips
 	}
@@ -103,7 +103,7 @@ func (c *common) others() (out []netip.Addr) {
 }
 
 // write makes a file in the peer's folder.
-func (c *common) write(t *testing.T, name, text string) string {
+func (c *common) write(t testing.TB, name, text string) string {
 	t.Helper()
 	file := filepath.Join(c.dir, name)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
@@ -113,7 +113,7 @@ func (c *common) write(t *testing.T, name, text string) string {
 }
 
 // launch starts a program and waits until it has written text.
-func launch(t *testing.T, n *node, text, name string, args ...string) *lab.Process {
+func launch(t testing.TB, n *node, text, name string, args ...string) *lab.Process {
 	t.Helper()
 	p, err := n.host.Start(name, args...)
 	if err != nil {
@@ -124,7 +124,7 @@ func launch(t *testing.T, n *node, text, name string, args ...string) *lab.Proce
 }
 
 // written waits until a program has written text.
-func written(t *testing.T, p *lab.Process, text string) {
+func written(t testing.TB, p *lab.Process, text string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second*patience())
 	defer cancel()
@@ -134,7 +134,7 @@ func written(t *testing.T, p *lab.Process, text string) {
 }
 
 // waitEnd waits until a program has ended, however.
-func waitEnd(t *testing.T, p *lab.Process) {
+func waitEnd(t testing.TB, p *lab.Process) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second*patience())
 	defer cancel()
@@ -150,11 +150,11 @@ type lvskit struct {
 	process *lab.Process
 }
 
-func newLvskit(t *testing.T, r *rig, n *node, o options) *lvskit {
+func newLvskit(t testing.TB, r *rig, n *node, o options) *lvskit {
 	return &lvskit{common: newCommon(t, r, n, o), program: r.program}
 }
 
-func (p *lvskit) args(t *testing.T) []string {
+func (p *lvskit) args(t testing.TB) []string {
 	m := p.rig.mode
 	args := []string{
 		"-interface", "eth0", "-vrid", strconv.Itoa(int(p.rig.vrid)), "-version", strconv.Itoa(m.version), "-interval", p.opts.interval.String(),
@@ -184,21 +184,21 @@ func (p *lvskit) args(t *testing.T) []string {
 	return append(args, p.opts.extra...)
 }
 
-func (p *lvskit) start(t *testing.T) {
+func (p *lvskit) start(t testing.TB) {
 	t.Helper()
 	p.process = launch(t, p.node, "initialize -> ", p.program, p.args(t)...)
 }
 
-func (p *lvskit) signal(t *testing.T, sig syscall.Signal) {
+func (p *lvskit) signal(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	if err := p.process.Signal(sig); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (p *lvskit) ended(t *testing.T) { t.Helper(); waitEnd(t, p.process) }
+func (p *lvskit) ended(t testing.TB) { t.Helper(); waitEnd(t, p.process) }
 
-func (p *lvskit) prioritize(t *testing.T, priority int) {
+func (p *lvskit) prioritize(t testing.TB, priority int) {
 	t.Helper()
 	p.write(t, "priority", strconv.Itoa(priority))
 	p.signal(t, syscall.SIGUSR2)

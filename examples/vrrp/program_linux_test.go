@@ -90,7 +90,7 @@ func TestTwoCapabilitiesAreEnough(t *testing.T) {
 }
 
 // needUsers needs the machine's own root: a user namespace has one user only.
-func needUsers(t *testing.T) {
+func needUsers(t testing.TB) {
 	t.Helper()
 	m, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil || !slices.Contains(strings.Fields(string(m)), "4294967295") {

@@ -66,7 +66,7 @@ var (
 )
 
 // compiled is the program in a folder of the test's. It is compiled once.
-func compiled(t *testing.T) string {
+func compiled(t testing.TB) string {
 	t.Helper()
 	compileOnce.Do(func() {
 		var err error
@@ -81,7 +81,7 @@ func compiled(t *testing.T) string {
 
 // writeProgram writes a file that will be executed. No process may be forked
 // meanwhile: it would have the file open for writing, and then it is busy.
-func writeProgram(t *testing.T, file string, text []byte) {
+func writeProgram(t testing.TB, file string, text []byte) {
 	t.Helper()
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
@@ -91,7 +91,7 @@ func writeProgram(t *testing.T, file string, text []byte) {
 }
 
 // await waits until ok, and not for ever.
-func await(t *testing.T, what string, within time.Duration, ok func() bool) {
+func await(t testing.TB, what string, within time.Duration, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(within * patience()); !ok(); time.Sleep(10 * time.Millisecond * patience()) {
 		if time.Now().After(deadline) {
@@ -109,6 +109,8 @@ type mode struct {
 	auth    string // "", "pass" or "ah"
 	virtual bool   // lvskit and keepalived use the virtual MAC too
 	vips    []string
+
+	interval time.Duration // of version 3, instead of its own
 }
 
 var (
@@ -147,6 +149,8 @@ func (m mode) every() time.Duration {
 	switch {
 	case m.version == 2:
 		return time.Second
+	case m.interval != 0:
+		return m.interval
 	case emulated():
 		return 500 * time.Millisecond
 	}
@@ -185,7 +189,7 @@ type node struct {
 	claims  []claimed
 }
 
-func newRig(t *testing.T, program string, m mode) *rig {
+func newRig(t testing.TB, program string, m mode) *rig {
 	t.Helper()
 	r := &rig{mode: m, vrid: 51, program: program, lab: labtest.New(t)}
 	lan := labtest.Switch(t, r.lab, "lan")
@@ -211,14 +215,14 @@ func newRig(t *testing.T, program string, m mode) *rig {
 
 // knows tells a node the MAC of another for good: what is sent by unicast to a
 // dead machine would otherwise not get as far as the wire, where we look for it.
-func (n *node) knows(t *testing.T, other *node) {
+func (n *node) knows(t testing.TB, other *node) {
 	t.Helper()
 	for _, addr := range []netip.Addr{other.v4, other.v6} {
 		labtest.Run(t, n.host, "ip", "neigh", "replace", addr.String(), "lladdr", other.link.MAC().String(), "dev", "eth0", "nud", "permanent")
 	}
 }
 
-func capture(t *testing.T, l *lab.Link, filter func([]byte) bool) *lab.Capture {
+func capture(t testing.TB, l *lab.Link, filter func([]byte) bool) *lab.Capture {
 	t.Helper()
 	c, err := l.Capture(filter)
 	if err != nil {
@@ -228,7 +232,7 @@ func capture(t *testing.T, l *lab.Link, filter func([]byte) bool) *lab.Capture {
 }
 
 // serve answers every connection with the node's name.
-func (n *node) serve(t *testing.T) {
+func (n *node) serve(t testing.TB) {
 	t.Helper()
 	ln, err := n.host.Listen("tcp", "[::]:80")
 	if err != nil {
@@ -266,7 +270,7 @@ func (r *rig) other(n *node) *node {
 func (m mode) service() string { return m.vips[len(m.vips)-1] }
 
 // ask connects to the virtual address and returns the name of who answers.
-func (r *rig) ask(t *testing.T) string {
+func (r *rig) ask(t testing.TB) string {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second*patience())
 	defer cancel()
 	conn, err := r.client.Dial(ctx, "tcp", net.JoinHostPort(r.mode.service(), "80"))
@@ -280,7 +284,7 @@ func (r *rig) ask(t *testing.T) string {
 }
 
 // neighbour is the MAC that the client has for the virtual address.
-func (r *rig) neighbour(t *testing.T) (mac string) {
+func (r *rig) neighbour(t testing.TB) (mac string) {
 	t.Helper()
 	listed(t, r.client, func(nl *netlink.Handle) error {
 		entries, err := nl.NeighList(0, netlink.FAMILY_ALL)
@@ -296,7 +300,7 @@ func (r *rig) neighbour(t *testing.T) (mac string) {
 
 // listed asks the kernel about a host, again when what it lists has changed
 // meanwhile.
-func listed(t *testing.T, h *lab.Host, ask func(*netlink.Handle) error) {
+func listed(t testing.TB, h *lab.Host, ask func(*netlink.Handle) error) {
 	t.Helper()
 	err := h.Do(func() error {
 		nl, err := netlink.NewHandle(unix.NETLINK_ROUTE)
@@ -318,7 +322,7 @@ func listed(t *testing.T, h *lab.Host, ask func(*netlink.Handle) error) {
 
 // whoAnswers makes the client forget the address and look for it again, some
 // times, and returns the MACs of all that answered.
-func (r *rig) whoAnswers(t *testing.T) []string {
+func (r *rig) whoAnswers(t testing.TB) []string {
 	t.Helper()
 	seen, rounds := len(r.answers.Frames()), 3
 	if emulated() {
@@ -340,7 +344,7 @@ func (r *rig) whoAnswers(t *testing.T) []string {
 }
 
 // holds tells whether one of the virtual addresses is on an interface of the node.
-func (n *node) holds(t *testing.T, vips ...string) bool {
+func (n *node) holds(t testing.TB, vips ...string) bool {
 	t.Helper()
 	held := false
 	listed(t, n.host, func(nl *netlink.Handle) error {
@@ -352,7 +356,7 @@ func (n *node) holds(t *testing.T, vips ...string) bool {
 }
 
 // links are the node's interfaces and addresses.
-func (n *node) links(t *testing.T) string {
+func (n *node) links(t testing.TB) string {
 	t.Helper()
 	return labtest.Run(t, n.host, "ip", "-o", "link", "show") + labtest.Run(t, n.host, "ip", "-o", "address", "show")
 }

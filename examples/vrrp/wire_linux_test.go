@@ -149,7 +149,7 @@ func (r *rig) adverts(since time.Time) (all []advert) {
 const inRow = 3
 
 // sole waits until n alone advertises, from a moment on.
-func (r *rig) sole(t *testing.T, n *node, since time.Time) {
+func (r *rig) sole(t testing.TB, n *node, since time.Time) {
 	t.Helper()
 	await(t, n.name+" alone is master", 10*r.mode.every()+10*time.Second, func() bool {
 		return r.isSole(n, since)
@@ -171,7 +171,7 @@ func (r *rig) isSole(n *node, since time.Time) bool {
 
 // gap is the time between the last advertisement of the old master and the first
 // of the new one, since a moment; and the priority of that last one.
-func (r *rig) gap(t *testing.T, old, next *node, since time.Time) (time.Duration, uint8) {
+func (r *rig) gap(t testing.TB, old, next *node, since time.Time) (time.Duration, uint8) {
 	t.Helper()
 	all := r.adverts(time.Time{})
 	first := slices.IndexFunc(all, func(a advert) bool { return a.from == next && a.at.After(since) })
@@ -199,7 +199,7 @@ func (r *rig) claims(n *node, since time.Time) (times int) {
 }
 
 // sourceOf is what a node advertises from.
-func (r *rig) sourceOf(t *testing.T, n *node) netip.Addr {
+func (r *rig) sourceOf(t testing.TB, n *node) netip.Addr {
 	t.Helper()
 	n.update()
 	if len(n.sent) == 0 {
