@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -194,5 +195,20 @@ func TestTheLastLineIsTheCount(t *testing.T) {
 	}
 	if r.success(true) {
 		t.Error("a failed check and it is a success")
+	}
+}
+
+func TestReportsJoin(t *testing.T) {
+	var out bytes.Buffer
+	a, b := newReport(&out, false), newReport(io.Discard, false)
+	a.record("m/x.TestOnce", outcome{passed: true}, "")
+	a.record("m/x.TestTwice", outcome{passed: true}, "")
+	b.record("m/x.TestTwice", outcome{failed: true}, "kernel 6.1")
+	b.record("m/x.TestOther", outcome{skipped: true}, "kernel 6.1")
+	a.join(b, "what b has printed")
+	checkTotals(t, a, 1, 1, 1)
+	a.summary()
+	if want := "what b has printed\n== failed\n   m/x.TestTwice (kernel 6.1)\n1 passed, 1 failed, 1 skipped\n"; out.String() != want {
+		t.Errorf("got %q, want %q", &out, want)
 	}
 }

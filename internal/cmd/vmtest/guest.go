@@ -9,20 +9,47 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lvskit/lvskit/internal/vm"
 )
 
-// guests runs the tests in a machine of each kernel, one after the other.
+// guests runs the tests in a machine of each kernel. A machine is emulated by one
+// thread (see internal/vm), so those of all kernels run side by side, except for
+// benchmarks. What the first one's tests do is printed at once, the others'
+// after it.
 func (s *session) guests(ctx context.Context) {
 	tests, ok := s.compile(ctx)
 	if !ok {
 		return
 	}
-	for _, series := range s.kernels {
-		if ctx.Err() == nil {
-			s.guest(ctx, series, tests)
+	var all []*guest
+	for i, series := range s.kernels {
+		g := &guest{session: s, report: s.report}
+		m, err := s.machine(ctx, series)
+		if err != nil {
+			s.fail("machine "+series, "a machine with kernel "+series, err.Error())
+			continue
+		}
+		if i > 0 && s.bench == "" {
+			g.report = newReport(&g.printed, s.options.verbose)
+		}
+		g.series, g.machine = series, m
+		all = append(all, g)
+	}
+	var side sync.WaitGroup
+	for _, g := range all {
+		if s.bench != "" {
+			g.test(ctx, tests)
+		} else {
+			side.Go(func() { g.test(ctx, tests) })
+		}
+	}
+	side.Wait()
+	for _, g := range all {
+		if g.report != s.report {
+			s.join(g.report, g.printed.String())
 		}
 	}
 }
@@ -67,13 +94,18 @@ func (s *session) compile(ctx context.Context) ([]program, bool) {
 	return programs, len(programs) > 0
 }
 
-// guest runs the tests in a machine with a kernel of the series.
-func (s *session) guest(ctx context.Context, series string, tests []program) {
-	m, err := s.machine(ctx, series)
-	if err != nil {
-		s.fail("machine "+series, "a machine with kernel "+series, err.Error())
-		return
-	}
+// A guest is one machine with a kernel of the series.
+type guest struct {
+	*session
+	*report // its own, if other machines run at the same time
+	printed strings.Builder
+	series  string
+	machine vm.Machine
+}
+
+// test runs the tests in the machine.
+func (s *guest) test(ctx context.Context, tests []program) {
+	m := s.machine
 	defer s.stage("tests in a machine with kernel " + m.Kernel.Release + ", promised: all")()
 	m.Script = s.script(tests)
 	g := newRing(s.report, "kernel "+m.Kernel.Release, s.module, s.bench != "")
@@ -89,7 +121,7 @@ func (s *session) guest(ctx context.Context, series string, tests []program) {
 		}
 	}
 	if err := <-off; err != nil && ctx.Err() == nil {
-		s.fail("machine "+series, "the machine with kernel "+m.Kernel.Release, err.Error())
+		s.fail("machine "+s.series, "the machine with kernel "+m.Kernel.Release, err.Error())
 	}
 }
 
@@ -145,7 +177,7 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 
 // follow reads what a package's tests print while they run in the machine, and
 // counts them. It returns false if the machine went off meanwhile.
-func (s *session) follow(ctx context.Context, g *ring, dir string, p program, off <-chan struct{}) bool {
+func (s *guest) follow(ctx context.Context, g *ring, dir string, p program, off <-chan struct{}) bool {
 	file := filepath.Join(dir, strconv.Itoa(p.n))
 	g.run(p.ImportPath)
 	convert := goCommand(ctx, s.module.Dir, "tool", "test2json", "-p", p.ImportPath)

@@ -73,7 +73,7 @@ func TestFollowCountsWhatTheMachineWrites(t *testing.T) {
 				close(off)
 			}
 			var out bytes.Buffer
-			s := &session{report: newReport(&out, false)}
+			s := &guest{session: &session{}, report: newReport(&out, false)}
 			g := newRing(s.report, "there", s.module, false)
 			g.piped = true
 			p := program{pkg{ImportPath: "m/a", Dir: dir, TestGoFiles: []string{"x_test.go"}}, 0}

@@ -53,14 +53,27 @@ func (r *report) print(output string) {
 
 // record adds what became of a test in one ring.
 func (r *report) record(name string, o outcome, ring string) {
-	was := r.outcomes[name]
-	r.outcomes[name] = outcome{was.passed || o.passed, was.failed || o.failed, was.skipped || o.skipped}
+	r.add(name, o)
 	if o.failed {
 		if ring != "" {
 			name += " (" + ring + ")"
 		}
 		r.failures = append(r.failures, name)
 	}
+}
+
+func (r *report) add(name string, o outcome) {
+	was := r.outcomes[name]
+	r.outcomes[name] = outcome{was.passed || o.passed, was.failed || o.failed, was.skipped || o.skipped}
+}
+
+// join adds what another report has counted and printed.
+func (r *report) join(other *report, printed string) {
+	for name, o := range other.outcomes {
+		r.add(name, o)
+	}
+	r.failures = append(r.failures, other.failures...)
+	r.print(printed)
 }
 
 // success tells whether nothing failed and, if tests were to run, any ran.
