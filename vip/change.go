@@ -15,9 +15,13 @@ type Change struct {
 	Setting Setting // of ChangeSetting, RestoreSetting
 	// VirtualMAC is of AddVirtualMAC.
 	VirtualMAC VirtualMAC
+	// Filter is of AddFilter, ReduceFilter.
+	Filter Filter
 
 	mark     uint8
-	settings []Setting // that come with a new virtual MAC
+	settings []Setting    // that come with a new virtual MAC
+	differs  []netip.Addr // what is added to or deleted from a filter that is whole
+	fresh    bool         // there was no filter
 }
 
 // Op is the kind of a Change.
@@ -34,12 +38,15 @@ const (
 	AddAddress
 	DeleteAddress
 	AddVirtualMAC
+	AddFilter    // also in place of what somebody has made of ours, or with more addresses
+	ReduceFilter // to fewer addresses
+	DeleteFilter
 )
 
 var opNames = [...]string{
 	ChangeSetting: "change setting", RestoreSetting: "restore setting", OpenPort: "open", ClosePort: "close",
 	AddTunnel: "add", DeleteTunnel: "delete", AddAddress: "add address", DeleteAddress: "delete address",
-	AddVirtualMAC: "add",
+	AddVirtualMAC: "add", AddFilter: "add", ReduceFilter: "reduce", DeleteFilter: "delete",
 }
 
 // String is the operation in words.
@@ -63,6 +70,16 @@ func (c Change) String() string {
 		return c.Tunnel.command(c.mark)
 	case AddVirtualMAC:
 		return c.VirtualMAC.command(c.mark, c.settings)
+	case AddFilter, ReduceFilter:
+		switch {
+		case c.differs == nil:
+			return c.Filter.command(c.mark, c.fresh)
+		case c.Op == AddFilter:
+			return editing("add", c.differs, c.mark)
+		}
+		return editing("delete", c.differs, c.mark)
+	case DeleteFilter:
+		return "nft delete " + filterObject(c.mark)
 	case DeleteTunnel:
 		return "ip link delete " + c.Tunnel.Name
 	case AddAddress:
@@ -103,11 +120,13 @@ func (c Change) object() string {
 		return c.Tunnel.object()
 	case AddVirtualMAC:
 		return c.VirtualMAC.object()
+	case AddFilter, ReduceFilter, DeleteFilter:
+		return filterObject(c.mark)
 	}
 	return c.Address.object()
 }
 
-// device is the interface that the change is about, empty for a port.
+// device is the interface that the change is about, empty for a port or filter.
 func (c Change) device() string {
 	switch c.Op {
 	case ChangeSetting, RestoreSetting:
@@ -123,7 +142,7 @@ func (c Change) device() string {
 // removes tells whether the change takes something of ours away.
 func (c Change) removes() bool {
 	switch c.Op {
-	case RestoreSetting, ClosePort, DeleteTunnel, DeleteAddress:
+	case RestoreSetting, ClosePort, DeleteTunnel, DeleteAddress, ReduceFilter, DeleteFilter:
 		return true
 	}
 	return false

@@ -3,6 +3,7 @@ package vip
 import (
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 )
 
@@ -12,11 +13,13 @@ type claims struct {
 	devices   map[string]bool
 	ports     map[GUE]bool
 	settings  map[settingKey]bool
+	refused   []netip.Addr // packets to these
+	own       []netip.Addr // refused by what is wanted itself, where that is a union
 }
 
 // claim collects what states hold. They are normal.
 func claim(states ...State) claims {
-	c := claims{map[addressKey]bool{}, map[string]bool{}, map[GUE]bool{}, map[settingKey]bool{}}
+	c := claims{map[addressKey]bool{}, map[string]bool{}, map[GUE]bool{}, map[settingKey]bool{}, refused(states...), nil}
 	for _, s := range states {
 		for _, a := range s.Addresses {
 			c.addresses[a.key()] = true
@@ -44,7 +47,7 @@ func claim(states ...State) claims {
 }
 
 // union is one state that is all of these. What several have in common is in it
-// once: the first one's.
+// once: the first one's. Which addresses refuse packets is not in it: see refused.
 func union(states []State) State {
 	var all State
 	seen := map[any]bool{}
@@ -79,14 +82,15 @@ func union(states []State) State {
 }
 
 // clash tells what two states, both normal, cannot have at the same time: the
-// same address, or devices that differ under one name. owner has the second.
+// same address, or devices that differ under one name, or an IP that one accepts
+// packets for and the other does not. owner has the second.
 func clash(want, other State, owner string) error {
 	taken := func(object string) error {
 		return opError("share", object, fmt.Errorf("%s has it: %w", owner, fs.ErrExist))
 	}
 	for _, a := range want.Addresses {
 		for _, b := range other.Addresses {
-			if a.key() == b.key() {
+			if a.key() == b.key() || a.Addr == b.Addr && want.NoAccept != other.NoAccept {
 				return taken(a.object())
 			}
 		}
@@ -135,5 +139,6 @@ func (s State) names() []string {
 // same tells whether two normal states are one and the same.
 func (s State) same(other State) bool {
 	return slices.Equal(s.Addresses, other.Addresses) && slices.Equal(s.Tunnels, other.Tunnels) &&
-		slices.Equal(s.VirtualMACs, other.VirtualMACs) && slices.Equal(s.SuppressARP, other.SuppressARP)
+		slices.Equal(s.VirtualMACs, other.VirtualMACs) && slices.Equal(s.SuppressARP, other.SuppressARP) &&
+		s.NoAccept == other.NoAccept
 }

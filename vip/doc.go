@@ -19,7 +19,7 @@
 // namespace need two marks; [Manager.Open] refuses a mark that a living Manager
 // has. Older kernels have no such field: there a note in [Config].RunDir, valid
 // for one boot, namespace and interface index, and the label stand for it.
-// Tunnel devices are marked by their alias. A kernel setting that was changed
+// Tunnel devices are marked by their alias, the table of nftables by its name. A kernel setting that was changed
 // is noted with its original value in RunDir and gets it back, unless somebody
 // else has changed it meanwhile.
 //
@@ -51,16 +51,40 @@
 // # What it is not
 //
 // No election of who holds an address, no address for the machine itself, no
-// routes. Answers to ARP and neighbour discovery are the kernel's. What is held
-// takes packets like any address: an Accept_Mode of false (RFC 9568 section 6.1)
-// is a matter of packet filters.
+// routes. Answers to ARP and neighbour discovery are the kernel's.
+//
+// # Addresses that take no packets
+//
+// What is held takes packets like any address. With [State].NoAccept, the
+// Accept_Mode False of VRRP (RFC 9568 section 6.1), packets that would be delivered
+// to an address of that State are dropped, while ARP, neighbour discovery and what
+// is forwarded pass. That is one table of nftables for all Sets of a Manager, there
+// only while needed, which no other table is touched for, nor can overrule:
+//
+//	table inet lvskit-vip-86 {
+//		set v4 { type ipv4_addr; elements = { 10.0.0.1 }; }
+//		set v6 { type ipv6_addr; }
+//		chain input {
+//			type filter hook input priority -500; policy accept;
+//			ip daddr @v4 drop
+//			ip6 daddr @v6 icmpv6 type 133-137 accept
+//			ip6 daddr @v6 drop
+//		}
+//	}
+//
+// The owner of the addresses (priority 255) must accept. So must a director: IPVS
+// takes packets at the same place (LOCAL_IN), after this filter. nftables gives Run
+// no notice: a table that others remove ("nft flush ruleset") is back within half
+// a minute.
 //
 // # What it needs
 //
 // CAP_NET_ADMIN in the network namespace, and CAP_NET_RAW to announce, to probe
 // and to see conflicts (without it Run tells so in the log); with Config.NetNS
 // also CAP_SYS_ADMIN to enter it. RunDir is written only for kernel settings, GUE ports and on kernels
-// before 5.18. Interface settings go through netlink and so work where /proc/sys
+// before 5.18. NoAccept takes the module nf_tables (CONFIG_NF_TABLES_INET), and its
+// lack is an error only where it is wanted; what a killed program left is looked
+// for once after Open, unless nf_tables is seen not to be loaded. Interface settings go through netlink and so work where /proc/sys
 // is mounted read-only; SuppressARP on "all" has no other way than /proc/sys, nor
 // has the accept_ra of a VirtualMAC, which is then left as it is. TUN needs the
 // modules ipip, sit, ip6_tunnel, ip_gre, ip6_gre or fou, a VirtualMAC macvlan. Other systems
@@ -76,12 +100,13 @@
 // anybody sends to it: let only the directors reach that protocol or port.
 //
 // How it flows: state.go, address.go, tunnel.go, virtualmac.go and setting.go are
-// what is wanted; snapshot.go is what there is; plan.go (with change.go) compares them.
+// what is wanted; snapshot.go is what there is; plan.go (with change.go, and filter.go
+// for nftables) compares them.
 // notes.go is the codec of the run file. manager.go, set.go and claims.go say who
 // holds what, hold.go applies it, run.go and watch.go put back. herald.go knows
 // what is to be announced and when, announce_linux.go sends it (neighbor.go is the
 // codec of IPv6). conflict.go judges the claims of others, conflict_linux.go hears
 // them and asks before. kernel_linux.go reads and writes the kernel by
-// batch_linux.go, addr_linux.go, link_linux.go, virtualmac_linux.go, conf_linux.go
-// and file_linux.go, and settle_linux.go waits until an address takes packets.
+// batch_linux.go, addr_linux.go, link_linux.go, virtualmac_linux.go, conf_linux.go,
+// filter_linux.go and file_linux.go, and settle_linux.go waits until an address takes packets.
 package vip

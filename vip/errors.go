@@ -19,7 +19,7 @@ var ErrConflict = errors.New("address conflict")
 
 // OpError says which operation of this package failed on what, and why. The
 // cause matches fs.ErrNotExist (no such interface), ErrForeign, ErrInUse,
-// ErrConflict, // fs.ErrPermission, net.ErrClosed, errors.ErrUnsupported (a missing module or
+// ErrConflict, fs.ErrPermission, net.ErrClosed, errors.ErrUnsupported (a missing module or
 // system), fs.ErrInvalid (a wrong Config, State or argument).
 type OpError struct {
 	Op     string // "add address", "open", ...

@@ -21,6 +21,7 @@ func (m *Manager) hold(ctx context.Context, op string, s *Set, choose func(*Set)
 	if err := m.free(s, state); err != nil {
 		return nil, err
 	}
+	m.filters = m.filters || m.refuses() || len(refused(state)) > 0
 	session, read := m.reading(s, state)
 	if !holding {
 		m.herald.drop(s) // nothing is announced any more, whatever else happens
@@ -45,11 +46,16 @@ func (m *Manager) reading(s *Set, state State) (session func(func(*kernel) error
 		return m.session, func(k *kernel) error { _, err := k.read(); return err }
 	}
 	names, indexes := all.names(), slices.Collect(maps.Values(s.index))
-	if len(all.VirtualMACs) == 0 {
+	if len(all.VirtualMACs) == 0 && !m.filters {
 		return m.quick, func(k *kernel) error { return k.readSome(names, indexes...) }
 	}
 	return m.session, func(k *kernel) error {
-		return errors.Join(k.readSome(names, indexes...), k.readSettings())
+		err := k.readSome(names, indexes...)
+		if len(all.VirtualMACs) > 0 {
+			err = errors.Join(err, k.readSettings())
+		}
+		k.readFilter()
+		return err
 	}
 }
 
@@ -60,12 +66,16 @@ func (m *Manager) rehold(ctx context.Context, k *kernel, s *Set, holding bool, s
 		want = state
 	}
 	m.remember(s, holding, state)
+	if len(refused(want)) > 0 {
+		k.tables = tablesWanted
+	}
 	if err := read(k); err != nil {
 		return nil, err
 	}
 	s.learn(k.have.Links)
 	changes, errs := plan(k.have, want, claim(m.held(s, k.have.Links)...))
 	done, err = carryOut(ctx, k, changes)
+	m.filtered(k.have, done)
 	m.swept = m.swept || err == nil && !k.have.partial
 	err = errors.Join(join(errs), err, m.verify(k, done))
 	s.learn(k.have.Links)
@@ -126,6 +136,13 @@ func (m *Manager) holds() bool {
 	return any
 }
 
+// refuses tells whether something held refuses packets.
+func (m *Manager) refuses() bool {
+	any := false
+	m.each(func(s *Set) { any = any || s.held && len(refused(s.state)) > 0 })
+	return any
+}
+
 // held are the states of all sets that hold something, except one, as the
 // interfaces are called now.
 func (m *Manager) held(except *Set, links []Link) []State {
@@ -157,9 +174,21 @@ func (m *Manager) change(ctx context.Context, op string, session func(func(*kern
 		return opError(op, "", fmt.Errorf("the Manager is not open: %w", net.ErrClosed))
 	}
 	return opError(op, "", session(func(k *kernel) error {
+		if m.filters || m.refuses() {
+			k.tables = tablesIfThere
+		}
 		err := fn(k)
 		return errors.Join(err, k.save())
 	}))
+}
+
+// filtered notes whether a table of ours is there, after a sweep or what sweeps.
+func (m *Manager) filtered(have Snapshot, done []Change) {
+	there := have.Filter != nil || have.unfiltered != nil && !errors.Is(have.unfiltered, errors.ErrUnsupported)
+	for _, c := range done {
+		there = (there || c.Op == AddFilter) && c.Op != DeleteFilter
+	}
+	m.filters = there
 }
 
 // mostAtOnce bounds a batch, so that a takeover that is called off ends soon.
@@ -172,6 +201,8 @@ func carryOut(ctx context.Context, k *kernel, changes []Change) (done []Change, 
 	var errs []error
 	var loud, stuck bool // ARP would answer; an address of ours is still there
 	failed := map[string]bool{}
+	var bare []netip.Addr // packets to them are not refused
+	var full bool         // addresses that should have gone may be there
 	for len(changes) > 0 {
 		if err := ctx.Err(); err != nil {
 			errs = append(errs, opError(changes[0].Op.String(), changes[0].object(), err))
@@ -180,7 +211,8 @@ func carryOut(ctx context.Context, k *kernel, changes []Change) (done []Change, 
 		var now []Change
 		now, changes = batchOf(changes)
 		now = slices.DeleteFunc(now, func(c Change) bool {
-			return c.Op == AddAddress && (loud || failed[c.device()]) || c.Op == RestoreSetting && stuck
+			return c.Op == AddAddress && (loud || failed[c.device()] || slices.Contains(bare, c.Address.Addr)) ||
+				c.Op == RestoreSetting && stuck || (c.Op == ReduceFilter || c.Op == DeleteFilter) && full
 		})
 		for i, err := range executeAll(k, now) {
 			c := now[i]
@@ -191,6 +223,10 @@ func carryOut(ctx context.Context, k *kernel, changes []Change) (done []Change, 
 			errs = append(errs, opError(c.Op.String(), c.object(), err))
 			loud = loud || c.Op == ChangeSetting && quietValue[c.Setting.Key] != 0
 			stuck = stuck || c.Op == DeleteAddress
+			full = full || c.Op == DeleteAddress || c.Op == DeleteTunnel
+			if c.Op == AddFilter {
+				bare = c.Filter.Addresses
+			}
 			failed[c.device()] = failed[c.device()] || c.Op == AddTunnel || c.Op == AddVirtualMAC
 		}
 	}

@@ -26,6 +26,8 @@ type kernel struct {
 	mark   uint8
 	legacy bool     // IFA_PROTO cannot be relied on
 	have   Snapshot // what read found last
+	tables tables   // whether it looks for our filter
+	lines  *lines
 	file   notesFile
 	notes  notes
 }
@@ -65,6 +67,7 @@ func (m *Manager) openLine() (*line, error) {
 func (m *Manager) beginOn(l *line) (*kernel, error) {
 	k := &kernel{
 		socks: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: l.sock}},
+		lines: &m.lines,
 		log:   m.cfg.Logger, mark: m.cfg.Mark,
 		legacy: m.legacy || release() < 5018,
 	}
@@ -108,6 +111,8 @@ type lines struct {
 	mu   sync.Mutex // guards below
 	idle []*line
 	open bool
+
+	tables *tableLine // nil if there is none idle
 }
 
 const mostLines = 2 // for what is held, and for announcements
@@ -147,6 +152,10 @@ func (p *lines) use(open bool) {
 			l.sock.Close()
 		}
 		p.idle = nil
+		if p.tables != nil {
+			p.tables.conn.CloseLasting()
+			p.tables = nil
+		}
 	}
 }
 
@@ -217,6 +226,7 @@ func (k *kernel) read() (Snapshot, error) {
 	if err := k.readSettings(); err != nil {
 		return k.have, err
 	}
+	k.readFilter()
 	s.Ports, err = k.ports()
 	return k.have, err
 }
@@ -356,6 +366,10 @@ func (k *kernel) execute(c Change) error {
 		return k.addVirtualMAC(c.VirtualMAC, c.settings)
 	case DeleteTunnel:
 		return k.deleteLink(c.Tunnel.Name)
+	case AddFilter, ReduceFilter:
+		return k.changeFilter(c)
+	case DeleteFilter:
+		return k.deleteFilter()
 	case AddAddress, DeleteAddress:
 		return k.addressesAtOnce([]Change{c})[0]
 	}

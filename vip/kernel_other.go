@@ -14,7 +14,10 @@ import (
 var errSystem = fmt.Errorf("only Linux can: %w", errors.ErrUnsupported)
 
 // kernel has no methods that work on this system.
-type kernel struct{ have Snapshot }
+type kernel struct {
+	have   Snapshot
+	tables tables
+}
 
 func (m *Manager) session(func(*kernel) error) error { return errSystem }
 
@@ -31,6 +34,8 @@ func (k *kernel) readSettings() error { return errSystem }
 func (k *kernel) readMade([]Change) error { return errSystem }
 
 func (k *kernel) table() error { return errSystem }
+
+func (k *kernel) readFilter() {}
 
 func (k *kernel) readSome([]string, ...int) error { return errSystem }
 

@@ -24,12 +24,13 @@ const (
 	victimLegacy = "VIP_TEST_VICTIM_LEGACY"
 	victimTunnel = "VIP_TEST_VICTIM_TUNNEL"
 	victimMAC    = "VIP_TEST_VICTIM_MAC"
+	victimFilter = "VIP_TEST_VICTIM_FILTER"
 	victimSquats = "VIP_TEST_VICTIM_SQUATS"
 )
 
-// victimStates are what a victim applies in turn; with tunnels and virtual MACs
-// if the kernel has them.
-func victimStates(tunnel, mac bool) []State {
+// victimStates are what a victim applies in turn; with tunnels, virtual MACs
+// and filters if the kernel has them.
+func victimStates(tunnel, mac, filter bool) []State {
 	vips := []netip.Addr{vipA, vipB, clusterVIP}
 	a := DirectRouting(vips, "eth0")
 	b := want("10.0.0.1@eth0", "10.3.3.3/24@eth0", "fd00::7@eth0", "fd00::8/64@eth0")
@@ -42,6 +43,7 @@ func victimStates(tunnel, mac bool) []State {
 		a.VirtualMACs = []VirtualMAC{{Parent: "eth0", VRID: 7}}
 		a.Addresses = append(a.Addresses, want("10.5.5.5@vrrp.7").Addresses...)
 	}
+	b.NoAccept = filter
 	return []State{a, b, {}}
 }
 
@@ -58,7 +60,7 @@ func victim(dir string) {
 		m.legacy = os.Getenv(victimLegacy) != ""
 		err = m.Open()
 	}
-	states := victimStates(os.Getenv(victimTunnel) != "", os.Getenv(victimMAC) != "")
+	states := victimStates(os.Getenv(victimTunnel) != "", os.Getenv(victimMAC) != "", os.Getenv(victimFilter) != "")
 	start := time.Now()
 	for i := 0; err == nil && time.Since(start) < time.Minute; i++ {
 		_, err = m.Apply(context.Background(), states[i%len(states)])
@@ -113,6 +115,11 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			env = append(env, victimMAC+"=1")
 			h.ip("link del probe1")
 		}
+		filter := false
+		if _, err := h.run("nft", "add", "table", "inet", "other"); err == nil {
+			env = append(env, victimFilter+"=1")
+			filter = true
+		}
 		h.ip("address add 10.3.3.9/24 dev eth0")
 		h.set("ipv4", "eth0", "arp_announce", "1")
 		links := h.linkNames()
@@ -140,6 +147,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 				t.Fatalf("settings after release: %s, want 0001", got)
 			}
 			equal(t, "devices after release", h.linkNames(), links)
+			if filter {
+				equal(t, "tables after release", h.filters(), []string{"table inet other"})
+			}
 			if left, _ := filepath.Glob(filepath.Join(h.dir, "*.json")); left != nil {
 				t.Fatalf("left in the run dir: %v", left)
 			}

@@ -80,6 +80,7 @@ type Manager struct {
 	sets    map[string]*Set // the others by name
 	swept   bool            // what a predecessor left has gone
 	proved  bool            // the kernel has been seen to keep our mark
+	filters bool            // a table of ours may be there, or is to be
 	status  Status          // of it, State, Holding and Sets are made when asked for
 }
 
@@ -132,7 +133,7 @@ func (m *Manager) Open() error {
 	if err != nil {
 		return opError("open", fmt.Sprintf("mark %d", m.cfg.Mark), err)
 	}
-	m.lock, m.swept = lock, false
+	m.lock, m.swept, m.filters = lock, false, true
 	m.herald.open()
 	m.lines.use(true)
 	return nil
@@ -160,6 +161,7 @@ func (m *Manager) Read(ctx context.Context) (Snapshot, error) {
 	}
 	var have Snapshot
 	err := m.session(func(k *kernel) (err error) {
+		k.tables = tablesIfThere
 		have, err = k.read()
 		return err
 	})
@@ -261,9 +263,11 @@ func (m *Manager) Sweep(ctx context.Context) ([]Change, error) {
 		if err != nil {
 			return err
 		}
-		changes, _ := plan(have, union(m.held(nil, have.Links)), claims{})
+		held := m.held(nil, have.Links)
+		changes, _ := plan(have, union(held), claims{own: refused(held...)})
 		_, removing := split(changes)
 		done, err = carryOut(ctx, k, removing)
+		m.filtered(have, done)
 		return err
 	})
 	m.swept = m.swept || err == nil

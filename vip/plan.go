@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 )
 
@@ -15,7 +16,7 @@ import (
 // What cannot be had is left out and told in the error, which joins an OpError
 // for each: fs.ErrNotExist for an interface that is not there, ErrForeign for
 // what is there and not ours. The rest is planned nevertheless, except that no
-// address is added where ARP cannot be suppressed. An invalid State has no plan.
+// address is added where ARP cannot be suppressed, or packets to it not be refused. An invalid State has no plan.
 func Plan(have Snapshot, want State) ([]Change, error) {
 	changes, errs := plan(have, want, claims{})
 	return changes, join(errs)
@@ -37,6 +38,7 @@ func plan(have Snapshot, want State, others claims) ([]Change, []*OpError) {
 		return nil, []*OpError{op}
 	}
 	p := planner{have: &have, want: want.normal(), others: others, fresh: map[string]bool{}, kept: map[settingKey]bool{}}
+	p.filter()
 	p.suppress()
 	p.tunnels()
 	p.addresses()
@@ -53,13 +55,15 @@ func plan(have Snapshot, want State, others claims) ([]Change, []*OpError) {
 
 // The steps of a plan, in their order.
 const (
-	stepQuiet = iota
+	stepFilter = iota
+	stepQuiet
 	stepRemake
 	stepTunnel
 	stepTunnelSetting
 	stepAdd
 	stepDelete
 	stepUntunnel
+	stepUnfilter
 	stepRestore
 	steps
 )
@@ -76,6 +80,7 @@ type planner struct {
 	steps  [steps][]Change
 	errs   []*OpError
 	loud   bool                // ARP cannot be suppressed: no address
+	bare   []netip.Addr        // packets to them cannot be refused: none of these
 	fresh  map[string]bool     // devices that will be new, and so without addresses
 	kept   map[settingKey]bool // settings of ours that stay
 }
@@ -274,7 +279,7 @@ func (p *planner) address(a Address, same []Present) {
 	for _, h := range stale {
 		p.remove(stepRemake, h)
 	}
-	if !there && !p.loud {
+	if !there && !p.loud && !slices.Contains(p.bare, a.Addr) {
 		p.do(stepAdd, Change{Op: AddAddress, Address: a})
 	}
 }

@@ -93,7 +93,8 @@ func (m *Manager) leave(ctx context.Context) error {
 			return err
 		}
 		changes, _ := plan(have, State{}, claims{})
-		_, err = carryOut(ctx, k, changes)
+		done, err := carryOut(ctx, k, changes)
+		m.filtered(have, done)
 		return err
 	})
 }
@@ -159,8 +160,9 @@ func (m *Manager) look(ctx context.Context, k *kernel, w *watch, box *mailbox, w
 		return false, err
 	}
 	m.announceChanged(have.Links)
-	held := union(m.held(nil, have.Links))
-	changes, errs := plan(have, held, claims{})
+	states := m.held(nil, have.Links)
+	held := union(states)
+	changes, errs := plan(have, held, claims{own: refused(states...)})
 	making, _ := split(changes)
 	due, events, next := w.step(time.Now(), held, making, errs)
 	*wake = next

@@ -25,7 +25,8 @@ type Set struct {
 // Set adds a Set that is to hold state, and holds nothing yet. The name is for
 // Status and errors: not empty, and not that of another Set. The same address in
 // two Sets, or in a Set and the Manager's own State, is an error, whether held or
-// not; so are devices that differ under one name. Equal devices, and interfaces
+// not; so are devices that differ under one name, and one IP with and without
+// NoAccept. Equal devices, and interfaces
 // on which ARP is suppressed, may be shared: they stay until the last has gone.
 // The errors match fs.ErrExist or fs.ErrInvalid.
 //

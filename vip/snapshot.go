@@ -17,8 +17,12 @@ type Snapshot struct {
 	Originals []Setting
 	// Ports are the GUE ports that are ours.
 	Ports []GUE
+	// Filter is our table of nftables, nil if there is none. Apply and the like do
+	// not look for it where nobody has wanted one.
+	Filter *Filter
 
-	partial bool // only some interfaces, with their addresses
+	partial    bool  // only some interfaces, with their addresses
+	unfiltered error // why there can be no Filter
 }
 
 // A Link is a network interface.

@@ -20,6 +20,19 @@ type State struct {
 	// force before the first address comes, and until the last has gone. Naming
 	// lo has no effect, so it is refused. IPv6 needs nothing of the kind.
 	SuppressARP []string
+	// NoAccept is the Accept_Mode False of RFC 9568 (section 6.1): packets that
+	// this machine, itself among the senders, would deliver to one of Addresses
+	// are dropped, by a table of nftables of our own (see Filter). The addresses are
+	// resolved and announced as ever: ARP and neighbour discovery (ICMPv6 types 133
+	// to 137) pass, and so does what is forwarded, as through a router with virtual
+	// addresses. The table is there before the first address comes, and until the
+	// last has gone. False accepts, as any address does.
+	//
+	// The owner of the addresses (VRRP priority 255) must accept. So must an IPVS
+	// director: IPVS takes packets where they are delivered, after this filter.
+	// Without nf_tables in the kernel, none of Addresses is added, and the error
+	// matches errors.ErrUnsupported.
+	NoAccept bool
 }
 
 // DirectRouting is the State of a real server behind a DR director (ipvsadm -g):
@@ -116,7 +129,7 @@ func (s State) Validate() error {
 
 // normal is a copy with every default filled in.
 func (s State) normal() State {
-	n := State{SuppressARP: slices.Clone(s.SuppressARP)}
+	n := State{SuppressARP: slices.Clone(s.SuppressARP), NoAccept: s.NoAccept}
 	for _, a := range s.Addresses {
 		n.Addresses = append(n.Addresses, a.normal())
 	}

@@ -68,6 +68,10 @@ func (w *watch) step(now time.Time, held State, changes []Change, errs []*OpErro
 	}
 	put := map[string]bool{}
 	for _, c := range changes {
+		if c.Op == AddFilter { // no address without it
+			due = append(due, c)
+			continue
+		}
 		p := w.pace(c.device())
 		if !now.Before(p.next) {
 			p.put(now)
@@ -155,7 +159,7 @@ func follow(s State, index map[string]int, now map[int]string) State {
 		}
 		return old
 	}
-	s = State{slices.Clone(s.Addresses), slices.Clone(s.Tunnels), slices.Clone(s.VirtualMACs), slices.Clone(s.SuppressARP)}
+	s = State{slices.Clone(s.Addresses), slices.Clone(s.Tunnels), slices.Clone(s.VirtualMACs), slices.Clone(s.SuppressARP), s.NoAccept}
 	for i := range s.Addresses {
 		s.Addresses[i].Interface = name(s.Addresses[i].Interface)
 	}
