@@ -84,7 +84,7 @@ func processorTime(b *testing.B, who, role string) {
 	default:
 		pid = startBench(b, h, role)
 	}
-	time.Sleep(5 * time.Second) // elections
+	time.Sleep(20 * time.Second) // elections, and the announcements after them
 	for b.Loop() {
 		const span = 20 * time.Second
 		own, soft := benchTicks(b, pid), softTicks(b)
