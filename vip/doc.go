@@ -59,7 +59,7 @@
 // Accept_Mode False of VRRP (RFC 9568 section 6.1), packets that would be delivered
 // to an address of that State are dropped, while ARP, neighbour discovery and what
 // is forwarded pass. That is one table of nftables for all Sets of a Manager, there
-// only while needed, which no other table is touched for, nor can overrule:
+// only while needed. It touches no other table, and no other can overrule it:
 //
 //	table inet lvskit-vip-86 {
 //		set v4 { type ipv4_addr; elements = { 10.0.0.1 }; }
@@ -81,13 +81,14 @@
 //
 // CAP_NET_ADMIN in the network namespace, and CAP_NET_RAW to announce, to probe
 // and to see conflicts (without it Run tells so in the log); with Config.NetNS
-// also CAP_SYS_ADMIN to enter it. RunDir is written only for kernel settings, GUE ports and on kernels
-// before 5.18. NoAccept takes the module nf_tables (CONFIG_NF_TABLES_INET), and its
-// lack is an error only where it is wanted; what a killed program left is looked
-// for once after Open, unless nf_tables is seen not to be loaded. Interface settings go through netlink and so work where /proc/sys
-// is mounted read-only; SuppressARP on "all" has no other way than /proc/sys, nor
-// has the accept_ra of a VirtualMAC, which is then left as it is. TUN needs the
-// modules ipip, sit, ip6_tunnel, ip_gre, ip6_gre or fou, a VirtualMAC macvlan. Other systems
+// also CAP_SYS_ADMIN to enter it. RunDir is written only for kernel settings, GUE
+// ports and on kernels before 5.18. Interface settings go through netlink and so
+// work where /proc/sys is mounted read-only; SuppressARP on "all" has no other way
+// than /proc/sys, nor has the accept_ra of a VirtualMAC, which is then left as it
+// is. TUN needs the modules ipip, sit, ip6_tunnel, ip_gre, ip6_gre or fou, a
+// VirtualMAC macvlan. NoAccept needs nf_tables (CONFIG_NF_TABLES_INET), whose lack
+// is an error only where it is wanted; a table that a killed program left is looked
+// for once after Open, unless nf_tables can be seen not to be loaded. Other systems
 // than Linux answer errors.ErrUnsupported, and Plan works everywhere.
 //
 // # Tunnels and packet size
@@ -100,9 +101,8 @@
 // anybody sends to it: let only the directors reach that protocol or port.
 //
 // How it flows: state.go, address.go, tunnel.go, virtualmac.go and setting.go are
-// what is wanted; snapshot.go is what there is; plan.go (with change.go, and filter.go
-// for nftables) compares them.
-// notes.go is the codec of the run file. manager.go, set.go and claims.go say who
+// what is wanted; snapshot.go is what there is; plan.go (with change.go, and
+// filter.go for nftables) compares them. notes.go is the codec of the run file. manager.go, set.go and claims.go say who
 // holds what, hold.go applies it, run.go and watch.go put back. herald.go knows
 // what is to be announced and when, announce_linux.go sends it (neighbor.go is the
 // codec of IPv6). conflict.go judges the claims of others, conflict_linux.go hears

@@ -4,17 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 	"github.com/lvskit/lvskit/internal/need"
+	"github.com/lvskit/lvskit/internal/netns"
 )
 
 // needTables is for tests of filters.
@@ -156,6 +162,12 @@ func TestPacketsAreRefused(t *testing.T) {
 	}
 	equal(t, "refused", r.answers(t, ask...), all(others...))
 	for _, addr := range vips {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		if conn, err := r.router.Dial(ctx, "tcp", net.JoinHostPort(addr, "7000")); err == nil {
+			t.Errorf("%s takes connections of its own machine", addr)
+			conn.Close()
+		}
+		cancel()
 		if got := client.ip("neigh show " + addr); !strings.Contains(got, "lladdr") {
 			t.Errorf("neighbour entry: %q", got)
 		}
@@ -297,4 +309,51 @@ func TestThousandsAreRefused(t *testing.T) {
 	}
 	h.release(m)
 	equal(t, "tables", h.filters(), nil)
+}
+
+// No address comes without its filter: here the table has another owner, a
+// process that lives.
+func TestNoAddressWithoutItsTable(t *testing.T) {
+	needTables(t)
+	h := newHost(t)
+	owner := exec.Command("nft", "-i")
+	in, err := owner.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := netns.Do(h.path, owner.Start); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); owner.Wait() })
+	if _, err := io.WriteString(in, "add table inet lvskit-vip-86 { flags owner; }\n"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 5*time.Second, "the table is there", func() bool { return slices.Equal(h.filters(), []string{ourTable}) })
+	if !strings.Contains(h.nft("list", "ruleset"), "flags owner") {
+		t.Skip("tables have no owners here")
+	}
+	m := h.manager(Config{})
+	s, other := h.newSet(m, "s", refusing("10.0.0.1@eth0", "fd00::1@eth0")), h.newSet(m, "other", want("10.0.0.2@eth0"))
+	var op *OpError
+	if err := s.Acquire(t.Context()); !errors.Is(err, fs.ErrPermission) || !errors.As(err, &op) || op.Object != ourTable {
+		t.Errorf("acquire: %v", err)
+	}
+	h.acquire(other)
+	equal(t, "eth0", h.prefixes("eth0"), []string{"10.0.0.2/32"})
+	in.Close()
+	within(t, 5*time.Second, "the table goes with its owner", func() bool { return len(h.filters()) == 0 })
+	h.acquire(s)
+	equal(t, "eth0 at last", h.prefixes("eth0"), []string{"10.0.0.1/32", "10.0.0.2/32", "fd00::1/128"})
+	equal(t, "tables", h.filters(), []string{ourTable})
+}
+
+func TestWordsOfNftables(t *testing.T) {
+	for errno, is := range map[syscall.Errno]error{
+		unix.EINVAL: errors.ErrUnsupported, unix.EOPNOTSUPP: errors.ErrUnsupported, unix.EPROTONOSUPPORT: errors.ErrUnsupported,
+		unix.EAFNOSUPPORT: errors.ErrUnsupported, unix.EPERM: fs.ErrPermission, unix.ENOENT: fs.ErrNotExist,
+	} {
+		if err := nftWords(fmt.Errorf("netlink: %w", errno)); !errors.Is(err, is) || !errors.Is(err, errno) {
+			t.Errorf("%v: %v", errno, err)
+		}
+	}
 }
