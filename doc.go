@@ -2,7 +2,9 @@
 // on Linux. It holds no code: import the package whose job you need.
 //
 //	ipvs    virtual services in the kernel (IPVS): real servers, connection sync, statistics
-//	vip     virtual addresses on interfaces, loopback and tunnel devices, ARP suppression
+//	vrrp    who holds the virtual address: VRRP v2 and v3 (RFC 9568), beside keepalived or FRR
+//	vip     virtual addresses on interfaces, loopback and tunnel devices: put there, announced,
+//	        watched; ARP suppression
 //	sysctl  the kernel settings that each role in a cluster needs
 //
 // The packages do not import each other. A program composes them in its main;
@@ -10,7 +12,8 @@
 //
 //	examples/director    the director of a cluster: settings, virtual address, virtual service
 //	examples/realserver  a real server behind it, by direct routing or by tunnel
-//	examples/cluster     a whole cluster of the two on one machine
+//	examples/vrrp        a virtual router: election, address, announcements
+//	examples/cluster     a whole cluster of director and real servers on one machine
 //
 // # How they compose
 //
@@ -20,6 +23,11 @@
 // forwarding). With direct routing (DR) it passes the packet on untouched, and
 // with a tunnel (TUN) it wraps it; the real server holds the same address
 // without announcing it (vip), and answers the client itself.
+//
+// Two machines share a virtual address by electing who has it (vrrp): each runs
+// a vrrp.Router, which makes its vip.Manager acquire and announce the address
+// when it becomes Active, and release it when it does not stay so. vrrp knows vip
+// only as an interface of three methods.
 //
 // All that writes to the kernel takes the wanted state, reads what the kernel
 // has, and makes the smallest change: Plan says what that would be, Apply does
@@ -31,8 +39,9 @@
 //	package  kernel                                  capabilities
 //	ipvs     with ip_vs, a module in most            CAP_NET_ADMIN in the initial
 //	         distributions                           user namespace
+//	vrrp     any                                     CAP_NET_RAW
 //	vip      any; marks addresses in the kernel      CAP_NET_ADMIN
-//	         since 5.18
+//	         since 5.18                              CAP_NET_RAW to announce
 //	sysctl   any; net/ipv4/vs once ip_vs is loaded   CAP_NET_ADMIN, and /proc/sys
 //	                                                 read-write for what is not of
 //	                                                 one interface
