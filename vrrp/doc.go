@@ -16,7 +16,9 @@
 //
 // No addresses, announcements or routes: those are the Binder's. No health
 // checks: they call [Tracker.Up] and [Tracker.Down]. No configuration files. It
-// elects on one link; it is no consensus, and no lock.
+// elects on one link; it is no consensus, and no lock. Whether the Active router
+// takes packets for the addresses (Accept_Mode, RFC 9568, section 6.1) is a matter
+// of who holds them: package vip takes them unless its State says NoAccept.
 //
 // # Two masters
 //
