@@ -14,7 +14,8 @@ type Group struct {
 	members []*machine
 	out     outbox
 	losses  int           // short reigns, one after the other
-	penalty time.Duration // until then the timers of Backup do not start
+	pause   time.Duration // how much longer the timers of Backup are for them,
+	until   time.Duration // if they are started before then
 	running atomic.Bool   // a Run has the members
 }
 
@@ -23,7 +24,7 @@ type Group struct {
 func NewGroup(name string) *Group { return &Group{name: name} }
 
 // reset forgets the members, before the machines of a new Run join.
-func (g *Group) reset() { g.members, g.out, g.losses, g.penalty = nil, outbox{}, 0, 0 }
+func (g *Group) reset() { g.members, g.out, g.losses, g.pause, g.until = nil, outbox{}, 0, 0, 0 }
 
 func (g *Group) alone() bool { return len(g.members) == 1 }
 
@@ -64,8 +65,9 @@ func (g *Group) void() {
 }
 
 // lost is told that a member ceases to be Active, since when it was. Two groups of
-// which each wins on one link would meet there again and again: so after a short
-// reign a group waits for a while of its own, and longer each time.
+// which each wins on one link would meet there again and again, as what ends their
+// reigns starts their timers too: so after a short reign the timers of a group are
+// longer by a time of its own, and more so each time, until it has been quiet.
 func (g *Group) lost(now, since time.Duration, m *machine) {
 	if g.alone() {
 		return
@@ -82,7 +84,16 @@ func (g *Group) lost(now, since time.Duration, m *machine) {
 		}
 	}
 	hash = (hash ^ uint32(g.losses)) * 16777619
-	g.penalty = now + m.cfg.Interval*time.Duration(g.losses)*time.Duration(hash>>16&255)/256
+	g.pause = m.cfg.Interval * time.Duration(g.losses) * time.Duration(hash>>16&255) / 256
+	g.until = now + 4*(m.silence(0)+g.pause)
+}
+
+// longer is how much longer a timer is that was started at a time.
+func (g *Group) longer(started time.Duration) time.Duration {
+	if started < g.until {
+		return g.pause
+	}
+	return 0
 }
 
 // follow makes those members Backup that are Active still, because one is not any

@@ -93,7 +93,7 @@ func (m *machine) backupZero(now time.Duration, in input) {
 		return
 	}
 	m.group.void()
-	*w = waiting{timer: afterSkew, since: max(now, m.group.penalty), learned: w.learned, resigned: in.peer()}
+	*w = waiting{timer: afterSkew, since: now, learned: w.learned, resigned: in.peer()}
 }
 
 // accepts says whether an Active router of this priority is listened to.

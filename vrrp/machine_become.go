@@ -64,7 +64,7 @@ func (m *machine) becomeBackup(now time.Duration, why Reason, peer Peer) {
 	if was == Active && why != ReasonGroup {
 		m.group.lost(now, since, m)
 	}
-	m.wait = waiting{since: max(now, m.group.penalty)}
+	m.wait = waiting{since: now}
 	m.path.primary = now
 	m.become(Backup, why, peer)
 	if was == Active {
@@ -169,14 +169,14 @@ func (m *machine) stepFault(now time.Duration, in input) {
 	case in.kind == inTick && duplicate && now >= m.ownerDead:
 		m.setFault(now, ReasonDuplicateOwner, false)
 	case in.kind == inAdvert && duplicate && in.priority == owner:
-		m.ownerDead = max(now, m.group.penalty) + m.silence(in.interval)
+		m.ownerDead = now + m.group.longer(now) + m.silence(in.interval)
 	}
 }
 
 // duplicateOwner: another router owns the addresses too, and is Active.
 func (m *machine) duplicateOwner(now time.Duration, in input) {
 	m.setFault(now, ReasonDuplicateOwner, true)
-	m.ownerDead = max(now, m.group.penalty) + m.silence(in.interval)
+	m.ownerDead = now + m.group.longer(now) + m.silence(in.interval)
 }
 
 // faultSet is a set of the Reasons that lead to Fault, in the order in which they

@@ -35,6 +35,9 @@ func (m *machine) downAt() time.Duration {
 	case afterNothing:
 		wait = 0
 	}
+	if m.wait.timer != afterNothing {
+		wait += m.group.longer(m.wait.since)
+	}
 	return max(m.wait.since+wait, m.notBefore)
 }
 
