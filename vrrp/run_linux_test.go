@@ -3,7 +3,6 @@ package vrrp
 import (
 	"context"
 	"net/netip"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -61,7 +60,7 @@ func start(t *testing.T, h *lab.Host, cfg Config) *node {
 // pace is the interval of the tests: long enough that a machine that is emulated,
 // and ten times slower, keeps up.
 func pace() time.Duration {
-	if os.Getenv(need.Promised) != "" {
+	if need.Emulated() {
 		return 500 * time.Millisecond
 	}
 	return 100 * time.Millisecond

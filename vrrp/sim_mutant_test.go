@@ -3,6 +3,8 @@ package vrrp
 import (
 	"testing"
 	"time"
+
+	"github.com/lvskit/lvskit/internal/need"
 )
 
 // mutants are machines with known faults, made by changing what they are told or
@@ -85,7 +87,7 @@ var mutants = []struct {
 // objects.
 func TestSimulationFindsFaults(t *testing.T) {
 	known := mutants
-	if emulated() {
+	if need.Emulated() {
 		known = known[:2]
 	}
 	for _, mutant := range known {

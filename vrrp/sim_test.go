@@ -4,7 +4,6 @@ import (
 	"flag"
 	"math"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,11 +20,8 @@ var (
 	simSeed  = flag.Uint64("sim-seed", 0, "run only the scenario of this seed")
 )
 
-// emulated says that this is the emulated machine, where everything is slow.
-func emulated() bool { return os.Getenv(need.Promised) != "" }
-
 // thin says that what is pure and heavy should be short: it runs in full elsewhere.
-func thin() bool { return testing.Short() || raceDetector || emulated() }
+func thin() bool { return testing.Short() || raceDetector || need.Emulated() }
 
 // TestSimulation runs random scenarios, of many routers in virtual time, until the
 // hours are full. With -sim-seed it runs one of them and tells its history.
@@ -40,11 +36,8 @@ func TestSimulation(t *testing.T) {
 		return
 	}
 	hours := time.Duration(*simHours) * time.Hour
-	switch {
-	case emulated():
+	if need.Emulated() || testing.Short() {
 		hours /= 100
-	case thin():
-		hours /= 10
 	}
 	first := rand.Uint64() >> 16
 	t.Logf("seeds from %d on", first)

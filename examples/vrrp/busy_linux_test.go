@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -10,10 +11,18 @@ import (
 // twice the processors there are, for as long as -benchtime says (10m), and
 // reports how often the Backup advertised though the Active router was alive, and
 // the longest time between two advertisements of the Active one, in milliseconds.
+// "real-time" is lvskit started by "chrt --rr 10".
 func BenchmarkBusy(b *testing.B) {
-	program := compiled(b)
-	for _, kind := range []string{"lvskit", "keepalived"} {
-		b.Run(kind, func(b *testing.B) {
+	plain := compiled(b)
+	realtime := filepath.Join(b.TempDir(), "vrrp")
+	writeProgram(b, realtime, []byte("#!/bin/sh\nexec chrt --rr 10 "+plain+" \"$@\"\n"))
+	for _, run := range []struct{ name, kind, program string }{
+		{"lvskit", "lvskit", plain},
+		{"real-time", "lvskit", realtime},
+		{"keepalived", "keepalived", plain},
+	} {
+		b.Run(run.name, func(b *testing.B) {
+			kind, program := run.kind, run.program
 			m := mode{version: 3, interval: 100 * time.Millisecond, vips: v4VIP}
 			r := newRig(b, program, m)
 			defer r.lab.Close()

@@ -8,11 +8,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lvskit/lvskit/internal/need"
 )
 
 // kills is how often each pair is killed.
 func kills() int {
-	if emulated() {
+	if need.Emulated() {
 		return 3
 	}
 	return 25

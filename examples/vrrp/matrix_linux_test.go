@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lvskit/lvskit/internal/need"
 )
 
 // priorities of the two routers of a cell.
@@ -198,7 +200,7 @@ var few = []string{
 
 // left tells whether a cell is left out.
 func left(a, b string, m mode) bool {
-	return emulated() && !slices.Contains(few, a+" "+b+" "+m.name)
+	return need.Emulated() && !slices.Contains(few, a+" "+b+" "+m.name)
 }
 
 // TestMatrix runs every pair in every mode that both speak.

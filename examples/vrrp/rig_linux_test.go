@@ -29,7 +29,7 @@ import (
 // cells is how many cells run at a time, unless -parallel says otherwise. They
 // wait for timers nearly all the time.
 func cells() int {
-	if emulated() {
+	if need.Emulated() {
 		return 6
 	}
 	return 32
@@ -45,13 +45,9 @@ func TestMain(m *testing.M) {
 	labtest.Main(m)
 }
 
-// emulated tells whether this is the machine of internal/cmd/vmtest, which is
-// some ten times slower: fewer cells run there, with more time each.
-func emulated() bool { return os.Getenv(need.Promised) != "" }
-
 // patience is what every wait is multiplied by.
 func patience() time.Duration {
-	if emulated() {
+	if need.Emulated() {
 		return 8
 	}
 	return 1
@@ -151,7 +147,7 @@ func (m mode) every() time.Duration {
 		return time.Second
 	case m.interval != 0:
 		return m.interval
-	case emulated():
+	case need.Emulated():
 		return 500 * time.Millisecond
 	}
 	return 250 * time.Millisecond
@@ -325,7 +321,7 @@ func listed(t testing.TB, h *lab.Host, ask func(*netlink.Handle) error) {
 func (r *rig) whoAnswers(t testing.TB) []string {
 	t.Helper()
 	seen, rounds := len(r.answers.Frames()), 3
-	if emulated() {
+	if need.Emulated() {
 		rounds = 1
 	}
 	for range rounds {

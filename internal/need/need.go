@@ -38,6 +38,11 @@ func Machine(t testing.TB) {
 	}
 }
 
+// Emulated tells whether the run promises a machine made for tests. It is
+// emulated and some ten times slower than this one, so what is heavy and does not
+// depend on the kernel is short there, and what waits has more patience.
+func Emulated() bool { return promised(os.Getenv(Promised), "machine") }
+
 // missing skips the test, or fails it if the run promised the thing.
 func missing(t testing.TB, kind, what string) {
 	t.Helper()

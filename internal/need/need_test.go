@@ -45,3 +45,12 @@ func TestAMissingThingSkipsUnlessPromised(t *testing.T) {
 		t.Errorf("with a promise: skipped %v, failed %v; want a failure", r.skipped, r.failed)
 	}
 }
+
+func TestEmulated(t *testing.T) {
+	for promised, want := range map[string]bool{"": false, "root,program": false, "all": true, "root,machine": true} {
+		t.Setenv(Promised, promised)
+		if Emulated() != want {
+			t.Errorf("with %q promised it is %v", promised, !want)
+		}
+	}
+}
