@@ -48,7 +48,9 @@
 // a thread of a Go program, and waits as all others do when the garbage
 // collector stops the program or the processors are taken: inside a busy daemon
 // choose 100 ms or slower, and for 10 to 50 ms run the Router in a small process
-// of its own. [Stats].LateTimers and Latest tell how it fares, [LateTimer] warns.
+// of its own, on a busy machine with real-time scheduling (chrt --rr 10, or
+// CPUSchedulingPolicy=rr in its unit). [Stats].LateTimers and Latest tell how it
+// fares, [LateTimer] warns.
 //
 // # What it needs
 //
