@@ -153,3 +153,32 @@ func TestTheSchedule(t *testing.T) {
 		t.Error("nothing left")
 	}
 }
+
+func TestNobodyIsWokenForADeadlineThatHasMovedAway(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	var s schedule
+	all := make([]*instance, 100)
+	for n := range all {
+		all[n] = &instance{pos: -1, m: newMachine(&Config{}), hold: hold{retry: never, giveUp: never, forgive: never}, asked: question{until: never}}
+	}
+	for now := time.Duration(0); now < 10_000; now++ {
+		i := all[rng.IntN(len(all))]
+		i.linkDown = now + time.Duration(1+rng.IntN(300)) // stands for all that an instance waits for
+		if rng.IntN(10) == 0 {
+			i.linkDown = never
+		}
+		s.set(i, i.linkDown)
+		want := never
+		for _, i := range all {
+			if i.pos >= 0 {
+				want = min(want, i.linkDown)
+			}
+		}
+		if got := s.first(); got != want {
+			t.Fatalf("at %d the first deadline is %d, want %d", now, got, want)
+		}
+		for i := s.pop(now); i != nil; i = s.pop(now) {
+			i.linkDown = never
+		}
+	}
+}

@@ -99,7 +99,7 @@ func (l *loop) run() {
 }
 
 func (l *loop) round() {
-	l.edge.wait(min(l.due.next(), l.nextTick, l.stopBy))
+	l.edge.wait(min(l.due.first(), l.nextTick, l.stopBy))
 	l.clock = l.edge.now()
 	if l.drain() > manyPackets {
 		l.clock = l.edge.now()

@@ -17,6 +17,22 @@ func (s *schedule) next() time.Duration {
 	return s.heap[0].at
 }
 
+// first is when the first deadline is: those in front that have moved away
+// meanwhile go where they belong. So nobody is woken up for a deadline that is none
+// any more.
+func (s *schedule) first() time.Duration {
+	for len(s.heap) > 0 {
+		i := s.heap[0]
+		at := i.deadline()
+		if at <= i.at {
+			return i.at
+		}
+		i.at = at
+		s.down(0)
+	}
+	return never
+}
+
 // set makes sure that the instance is looked at by that time.
 func (s *schedule) set(i *instance, at time.Duration) {
 	switch {
