@@ -112,5 +112,5 @@ func (i *instance) wants() []want {
 
 // downInterval is the Active_Down_Interval of its own configuration.
 func (i *instance) downInterval() time.Duration {
-	return time.Duration(i.cfg.DownCount)*i.cfg.Interval + i.cfg.Interval*time.Duration(256-int(i.cfg.Priority))/256
+	return time.Duration(i.cfg.DownCount)*i.cfg.Interval + skew(i.cfg.Version, i.cfg.Priority, i.cfg.Interval)
 }
