@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -32,6 +33,7 @@ type kernel struct {
 	woken   int64         // wall clock, in ns, of the end of the last wait
 	taken   int           // packets since
 	watched time.Duration // this time
+	rested  int           // of taken, those before the last wait
 	resting bool
 	out     sender
 
@@ -141,7 +143,7 @@ func (k *kernel) close() error {
 // been silent.
 func (k *kernel) now() time.Duration {
 	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // there since Linux 2.6.39
+	unix.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&ts)), 0) // there since Linux 2.6.39
 	return time.Duration(ts.Nano())
 }
 
@@ -172,13 +174,16 @@ const (
 	restPart  = 8 // of the shortest interval
 )
 
-// crowded tells whether there are many packets: 500 a second.
+// crowded tells whether there are many packets, 500 a second, and some came in the
+// last round: after one without any, the next burst is waited for.
 func (k *kernel) crowded(now time.Duration) bool {
 	if now-k.watched >= restWatch {
 		k.resting = k.taken >= restFrom && now-k.watched < 2*restWatch
-		k.taken, k.watched = 0, now
+		k.taken, k.rested, k.watched = 0, -1, now
 	}
-	return k.resting
+	lately := k.taken != k.rested
+	k.rested = k.taken
+	return k.resting && lately
 }
 
 // wait is ppoll(2): its timeouts have nanoseconds, where the timers of Go come up
