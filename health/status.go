@@ -1,0 +1,45 @@
+package health
+
+import "time"
+
+// Status is a check as of now.
+type Status struct {
+	State State
+	// Since is when State began; zero if it has never changed.
+	Since time.Time
+	// Last is when the last conclusive probe ended; zero if there was none. Err is
+	// its result, nil if it passed, and Report what it told.
+	Last   time.Time
+	Err    error
+	Report Report
+	// Duration is how long the last conclusive probe took.
+	Duration time.Duration
+	// Streak is how many results in a row contradict State.
+	Streak int
+	// Running is since when a probe is under way; zero if none is. One that is far
+	// older than the timeout hangs: its Prober does not heed its context.
+	Running time.Time
+	// Inconclusive is the error of the last probe if it was inconclusive, else nil.
+	Inconclusive error
+	Stats        Stats
+}
+
+// Stats counts since the check was set.
+type Stats struct {
+	Passed       uint64 // probes
+	Failed       uint64
+	Inconclusive uint64 // probes, and those that could not begin in time
+	Changes      uint64 // of the state
+}
+
+// Change is an event: a check has changed its state, or what it wants its weight to be.
+type Change struct {
+	ID   string
+	Time time.Time
+	From State
+	To   State // the same as From if only Weight has changed
+	// Weight is what the last result wants.
+	Weight Weight
+	// Err is why it is down, or unknown; nil if it is up.
+	Err error
+}
