@@ -32,12 +32,15 @@ type loop struct {
 	instances []*instance
 	machines  map[*machine]*instance
 	heard     map[port]*[256]listeners
+	lastPort  port // of heard, the one that was looked up last, and what was found
+	lastHeard *[256]listeners
 	virtual   map[netip.Addr]bool // addresses of the Routers
 	links     map[string]link
 	linked    bool                     // the links have been read once
 	sources   map[sourceKey]netip.Addr // chosen for these links
 	due       schedule
 	clock     time.Duration // the time of this round
+	wall      time.Time     // when its packets were taken
 	stepped   time.Duration // the time of the last step
 	nextTick  time.Duration
 	letters   []func()
@@ -126,6 +129,7 @@ func (l *loop) ended() bool {
 
 // drain takes the packets that have come, and counts them.
 func (l *loop) drain() (n int) {
+	l.wall = l.edge.wall()
 	for n < drainMost && l.edge.receive(&l.data) {
 		l.received(&l.data)
 		n++

@@ -7,7 +7,7 @@ import (
 
 // rewire works out who hears what, and tells the edge.
 func (l *loop) rewire() {
-	l.heard = map[port]*[256]listeners{}
+	l.heard, l.lastPort, l.lastHeard = map[port]*[256]listeners{}, port{}, nil
 	l.virtual = map[netip.Addr]bool{}
 	clear(l.sources)
 	var wants []want

@@ -13,7 +13,10 @@ const (
 
 // received gives a packet to the instances that it is for.
 func (l *loop) received(d *datagram) {
-	table := l.heard[d.port]
+	if d.port != l.lastPort { // packets of a port come together
+		l.lastPort, l.lastHeard = d.port, l.heard[d.port]
+	}
+	table := l.lastHeard
 	if table == nil {
 		return
 	}
@@ -44,7 +47,7 @@ func (l *loop) advert(i *instance, d *datagram) {
 	drop := DropOwn
 	if d.header.src != i.source {
 		d.header.second = false
-		drop = i.w.decode(&l.packet, d.header, d.payload, l.edge.wall())
+		drop = i.w.decode(&l.packet, d.header, d.payload, l.wall)
 	}
 	if drop == DropOwn {
 		i.stats.Dropped[drop]++
@@ -93,7 +96,7 @@ func (l *loop) beat(i *instance, d *datagram) {
 		return
 	}
 	d.header.second = true
-	drop := i.w2.decode(&l.packet, d.header, d.payload, l.edge.wall())
+	drop := i.w2.decode(&l.packet, d.header, d.payload, l.wall)
 	if drop != DropNone {
 		i.stats.Dropped[drop]++
 		l.notify.dropped(i, d.header.src, drop)
