@@ -1,0 +1,106 @@
+//go:build !linux
+
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// supported tells whether this system can do what s asks for.
+func (s Source) supported() error {
+	if s.Device != "" || s.Mark != 0 || s.NetNS != "" {
+		return fmt.Errorf("device, mark and network namespace are for Linux: %w", errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// connect is dial without the words.
+func (s Source) connect(ctx context.Context, network string, to netip.AddrPort) (conn, error) {
+	if err := s.supported(); err != nil {
+		return nil, err
+	}
+	d := net.Dialer{KeepAlive: -1}
+	if local := netip.AddrPortFrom(s.Addr, s.Port); s.Addr.IsValid() || s.Port != 0 {
+		if !s.Addr.IsValid() {
+			local = netip.AddrPortFrom(unspecified(to.Addr()), s.Port)
+		}
+		d.LocalAddr = net.TCPAddrFromAddrPort(local)
+		if network == "udp" {
+			d.LocalAddr = net.UDPAddrFromAddrPort(local)
+		}
+	}
+	c, err := d.DialContext(ctx, network, to.String())
+	if err != nil {
+		return nil, err
+	}
+	deadline, _ := ctx.Deadline()
+	_ = c.SetDeadline(deadline) // an open socket has one
+	return &socket{Conn: c, ctx: ctx, stop: context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })}, nil
+}
+
+func unspecified(like netip.Addr) netip.Addr {
+	if like.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+// socket binds a connection to a context.
+type socket struct {
+	net.Conn
+	ctx  context.Context
+	stop func() bool
+	once sync.Once
+}
+
+func (c *socket) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	return n, c.words(err)
+}
+
+func (c *socket) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, c.words(err)
+}
+
+func (c *socket) words(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	return ended(c.ctx, err)
+}
+
+func (c *socket) Close() error {
+	c.once.Do(func() { c.stop() })
+	return c.Conn.Close()
+}
+
+func (c *socket) reset() error {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		return tcp.SetLinger(0)
+	}
+	return nil
+}
+
+// The deadline is that of the context.
+func (c *socket) SetDeadline(time.Time) error      { return nil }
+func (c *socket) SetReadDeadline(time.Time) error  { return nil }
+func (c *socket) SetWriteDeadline(time.Time) error { return nil }
+
+// listenPacket opens a socket that receives from anyone: network as of
+// net.ListenPacket. ctx is for the opening alone.
+func (s Source) listenPacket(ctx context.Context, network string) (net.PacketConn, error) {
+	if err := s.supported(); err != nil {
+		return nil, fault(err)
+	}
+	var lc net.ListenConfig
+	c, err := lc.ListenPacket(ctx, network, s.local(network))
+	return c, fault(err)
+}
