@@ -1,6 +1,9 @@
 package health
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Status is a check as of now.
 type Status struct {
@@ -8,7 +11,8 @@ type Status struct {
 	// Since is when State began; zero if it has never changed.
 	Since time.Time
 	// Last is when the last conclusive probe ended; zero if there was none. Err is
-	// its result, nil if it passed, and Report what it told.
+	// its result, nil if it passed, and Report what it told; but Report.Weight is of
+	// the last probe that passed.
 	Last   time.Time
 	Err    error
 	Report Report
@@ -38,8 +42,46 @@ type Change struct {
 	Time time.Time
 	From State
 	To   State // the same as From if only Weight has changed
-	// Weight is what the last result wants.
+	// Weight is what the last probe that passed wants.
 	Weight Weight
 	// Err is why it is down, or unknown; nil if it is up.
 	Err error
+}
+
+// status is a copy of what there is to tell.
+func (m *member) status() Status {
+	k := &m.known
+	s := Status{
+		State: k.state, Since: k.since, Last: k.last, Err: k.err, Report: k.report, Duration: k.took,
+		Streak: k.streak, Inconclusive: k.inconclusive, Stats: k.stats,
+	}
+	if r := m.probe.run; r != nil {
+		s.Running = r.began
+	}
+	return s
+}
+
+// MarshalJSON makes an object with the names of the fields; errors are their texts.
+func (s Status) MarshalJSON() ([]byte, error) {
+	type fields Status
+	return json.Marshal(struct {
+		fields
+		Err, Inconclusive string
+	}{fields(s), text(s.Err), text(s.Inconclusive)})
+}
+
+// MarshalJSON makes an object with the names of the fields; Err is its text.
+func (c Change) MarshalJSON() ([]byte, error) {
+	type fields Change
+	return json.Marshal(struct {
+		fields
+		Err string
+	}{fields(c), text(c.Err)})
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

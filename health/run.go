@@ -1,0 +1,288 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// patience is how long Run waits for Probers that take no notice of their context.
+const patience = 10 * time.Second
+
+// errGone is the result of a Prober that has ended its goroutine.
+var errGone = inconclusive(errors.New("the Prober ended its goroutine (runtime.Goexit)"))
+
+// clock is the time of day, with that of the monotonic clock.
+func clock() time.Time { return time.Now() }
+
+// now is the time since the epoch of the Monitor, by the monotonic clock.
+func (m *Monitor) now() time.Duration { return time.Since(m.epoch) }
+
+// loop is one Run. The Monitor's mutex guards all but the first four fields.
+type loop struct {
+	m       *Monitor
+	ctx     context.Context // of the probes
+	notify  *notifier
+	wake    chan struct{}
+	workers sync.WaitGroup
+
+	due      schedule
+	queue    queue
+	working  int           // workers, each with a probe under way
+	fresh    int           // probes that have not been made yet
+	next     time.Duration // when the loop looks again
+	stopping bool
+}
+
+// run is one probe under way.
+type run struct {
+	p       *probe
+	prober  Prober
+	timeout time.Duration
+	began   time.Time
+	at      time.Duration // the same by the Monitor's clock
+	starved time.Duration // what the process had missed then
+	cancel  context.CancelFunc
+}
+
+func (m *Monitor) run(ctx context.Context) error {
+	probing, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := &loop{m: m, ctx: probing, notify: newNotifier(m.cfg), wake: make(chan struct{}, 1), next: never}
+	if !l.begin() {
+		return opError("run", "", ErrRunning)
+	}
+	var telling sync.WaitGroup
+	telling.Go(l.notify.run)
+	l.turn(ctx)
+	l.end()
+	cancel()
+	err := l.join()
+	l.notify.close()
+	telling.Wait()
+	return opError("run", "", err)
+}
+
+// begin makes the loop that of the Monitor, unless it has one.
+func (l *loop) begin() bool {
+	m := l.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.loop != nil {
+		return false
+	}
+	m.loop = l
+	now := m.now()
+	probes := map[*probe]bool{}
+	for _, one := range m.checks {
+		probes[one.probe] = true
+		if one.known.last.IsZero() {
+			one.fromAt, one.starved = now, m.hunger.total
+		}
+	}
+	l.fresh = len(probes)
+	for p := range probes {
+		wait, _ := p.wait()
+		p.fresh, p.due = true, now+firstAfter(p.name(), wait, l.fresh)
+		l.due.set(p, p.deadline(m.hunger.total))
+	}
+	return true
+}
+
+// end takes the loop from the Monitor.
+func (l *loop) end() {
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	l.stopping = true
+	l.m.loop = nil
+	for _, one := range l.m.checks {
+		l.abandon(one.probe)
+		one.probe.planned, one.probe.fresh = false, false
+	}
+}
+
+// join waits for the workers.
+func (l *loop) join() error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.workers.Wait()
+	}()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return nil
+	case <-timer.C:
+	}
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	return fmt.Errorf("%d probes have not returned %v after they were cancelled: %w", l.working, patience, context.DeadlineExceeded)
+}
+
+// turn is the life of the loop.
+func (l *loop) turn(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-l.wake:
+		case <-ctx.Done():
+			return
+		}
+		timer.Reset(l.round())
+	}
+}
+
+// round does what is due and says how long to wait then.
+func (l *loop) round() time.Duration {
+	m := l.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	m.hunger.late(l.next, now)
+	for p := l.due.pop(now); p != nil; p = l.due.pop(now) {
+		l.fire(p, now)
+	}
+	l.next = l.due.first()
+	if l.working > 0 {
+		l.next = min(l.next, now+watchEvery)
+	}
+	return max(l.next-now, 0)
+}
+
+// rouse makes the loop look at a schedule that has become earlier.
+func (l *loop) rouse() {
+	if l.due.first() < l.next {
+		l.next = l.due.first()
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// fire does what is due of a probe.
+func (l *loop) fire(p *probe, now time.Duration) {
+	for _, one := range p.members {
+		if one.ageEnd(l.m.hunger.total) <= now {
+			l.notify.changed(one, one.known.expire(clock(), one.check.MaxAge))
+		}
+	}
+	switch {
+	case p.phase == idle && p.due <= now:
+		l.start(p, now)
+	case p.phase == waiting && p.asked+p.timeout() <= now:
+		l.queue.remove(p)
+		err := inconclusive(fmt.Errorf("all %d places for probes were taken for %v", l.m.cfg.Probes, p.timeout()))
+		l.conclude(p, now, now, outcome{at: clock(), err: err})
+	}
+	l.due.set(p, p.deadline(l.m.hunger.total))
+}
+
+// start gives a probe to a worker, or to the queue.
+func (l *loop) start(p *probe, now time.Duration) {
+	if l.working >= l.m.cfg.Probes {
+		p.phase, p.asked = waiting, now
+		l.queue.push(p)
+		return
+	}
+	l.working++
+	r := l.launch(p, now)
+	l.workers.Go(func() { l.work(r) })
+}
+
+// launch puts a probe under way.
+func (l *loop) launch(p *probe, now time.Duration) *run {
+	if p.fresh {
+		p.fresh = false
+		l.fresh--
+	}
+	p.phase = underway
+	p.run = &run{p: p, prober: p.prober, timeout: p.timeout(), began: clock(), at: now, starved: l.m.hunger.total}
+	return p.run
+}
+
+// work is a worker: it makes one probe after the other, while some wait.
+func (l *loop) work(r *run) {
+	for r != nil {
+		r = l.make(r)
+	}
+}
+
+// make makes a probe, and returns another that has waited.
+func (l *loop) make(r *run) (next *run) {
+	ctx, cancel := context.WithDeadline(l.ctx, r.began.Add(r.timeout))
+	l.m.mu.Lock()
+	r.cancel = cancel
+	if r.p.run != r {
+		cancel()
+	}
+	l.m.mu.Unlock()
+	report, err := Report{}, errGone
+	defer func() {
+		cancel()
+		next = l.done(r, report, err)
+	}()
+	report, err = r.prober.Probe(ctx)
+	return nil
+}
+
+// done takes the result of a probe.
+func (l *loop) done(r *run, report Report, err error) (next *run) {
+	m := l.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, ended := m.now(), clock()
+	m.hunger.late(l.next, now)
+	if p := r.p; p.run == r {
+		p.run = nil
+		if err != nil && !errors.Is(err, ErrInconclusive) {
+			if starved := starvedError(m.hunger.total-r.starved, r.timeout, r.began, ended, err); starved != nil {
+				err = starved
+			}
+		}
+		l.conclude(p, r.at, now, outcome{at: ended, took: ended.Sub(r.began), report: report, err: err})
+		l.due.set(p, p.deadline(m.hunger.total))
+		l.rouse()
+	}
+	if p := l.queue.head; p != nil && !l.stopping {
+		l.queue.remove(p)
+		next = l.launch(p, now)
+		l.due.set(p, p.deadline(m.hunger.total))
+		return next
+	}
+	l.working--
+	return nil
+}
+
+// conclude gives a result to the members, and says when the next probe is due.
+func (l *loop) conclude(p *probe, began, now time.Duration, r outcome) {
+	for _, one := range p.members {
+		l.notify.probed(one, r)
+		if !errors.Is(r.err, ErrInconclusive) {
+			one.fromAt, one.starved = now, l.m.hunger.total
+		}
+		if c, ok := one.known.take(&one.check, r); ok {
+			l.notify.changed(one, c)
+		}
+	}
+	wait, jitter := p.wait()
+	p.phase = idle
+	p.due = nextAfter(p.due, began, now, jittered(wait, jitter, 2*rand.Float64()-1))
+}
+
+// abandon makes a probe idle: what it does now is of no interest any more.
+func (l *loop) abandon(p *probe) {
+	switch {
+	case p.phase == waiting:
+		l.queue.remove(p)
+	case p.run != nil && p.run.cancel != nil:
+		p.run.cancel()
+	}
+	p.run, p.phase = nil, idle
+}
