@@ -89,6 +89,11 @@ func (*Client) SetTimeouts(context.Context, Timeouts) error {
 	return unsupportedSystem("set timeouts")
 }
 
+// Totals answers errors.ErrUnsupported.
+func (*Client) Totals(context.Context) (Stats, error) {
+	return Stats{}, unsupportedSystem("read totals")
+}
+
 // Info answers errors.ErrUnsupported.
 func (*Client) Info(context.Context) (Info, error) { return Info{}, unsupportedSystem("read info") }
 

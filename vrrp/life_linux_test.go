@@ -170,7 +170,11 @@ func TestTwoThatDoNotUnderstandEachOther(t *testing.T) {
 	for _, n := range []*node{a, b} {
 		n.waitEvent("two active", func(e Event) bool { return e.Kind == TwoActive })
 		n.waitEvent("other addresses", func(e Event) bool { return e.Kind == PeerDiffers && e.Mismatch&AddressMismatch != 0 })
+		if s := n.Router.Status(); s.Stats.TwoActive != 1 || len(s.Rivals) != 1 {
+			t.Errorf("%d others told, rivals are %v, want one", s.Stats.TwoActive, s.Rivals)
+		}
 	}
 	b.stop()
 	a.waitEvent("healed", func(e Event) bool { return e.Kind == Healed })
+	a.wait("no rival", func(s Status) bool { return len(s.Rivals) == 0 && s.Stats.TwoActive == 1 })
 }

@@ -169,6 +169,8 @@ func (l *loop) event(i *instance, e Event) {
 	switch e.Kind {
 	case Transition:
 		i.transition(&e)
+	case TwoActive:
+		i.stats.TwoActive++
 	case Vetoed:
 		e.Err = i.asked.err
 	}

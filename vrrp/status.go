@@ -31,8 +31,11 @@ type Status struct {
 	Held      bool
 	BinderErr error // of the Binder's last call
 
-	Peers []Peer // heard lately, at most 16
-	Stats Stats
+	// Rivals are other Active routers that it hears while it is Active, at most 16: the
+	// addresses are in more than one place. See TwoActive.
+	Rivals []netip.Addr
+	Peers  []Peer // heard lately, at most 16
+	Stats  Stats
 }
 
 // Stats counts since New. A packet with a VRID that no Router of the Run has is
@@ -52,6 +55,7 @@ type Stats struct {
 	BecameFault      uint64
 	Announced        uint64 // calls of Binder.Announce
 	BinderErrors     uint64
+	TwoActive        uint64 // other Active routers that were heard, as the event of that name
 
 	// Timers that came more than half an interval late, and the latest ever.
 	LateTimers uint64
@@ -104,7 +108,7 @@ func (r *Router) Status() Status {
 	s := r.last
 	s.describe(r.cfg)
 	s.Priority, _ = effective(r.cfg.Priority, r.weights())
-	s.Faults, s.Peers, s.Stats = slices.Clone(s.Faults), slices.Clone(s.Peers), r.stats
+	s.Faults, s.Rivals, s.Peers, s.Stats = slices.Clone(s.Faults), slices.Clone(s.Rivals), slices.Clone(s.Peers), r.stats
 	return s
 }
 
@@ -123,6 +127,9 @@ func (i *instance) status(n *notifier) Status {
 	s.describe(i.cfg)
 	s.Priority = i.m.priority
 	s.Active, s.ActivePriority, s.ActiveInterval = i.m.active()
+	for _, r := range i.m.reign.rivals {
+		s.Rivals = append(s.Rivals, r.Addr)
+	}
 	for _, p := range i.o.peers() {
 		p.Addresses = slices.Clone(p.Addresses)
 		s.Peers = append(s.Peers, p)
