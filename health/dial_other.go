@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 )
@@ -37,6 +38,10 @@ func (s Source) connect(ctx context.Context, network string, to netip.AddrPort) 
 	}
 	c, err := d.DialContext(ctx, network, to.String())
 	if err != nil {
+		var call *os.SyscallError
+		if errors.As(err, &call) && call.Syscall == "connect" {
+			err = call.Err
+		}
 		return nil, err
 	}
 	deadline, _ := ctx.Deadline()

@@ -33,7 +33,7 @@ func (c *socket) connect(sa unix.Sockaddr) error {
 	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.EINTR) {
 		return nil
 	}
-	return os.NewSyscallError("connect", err)
+	return err
 }
 
 // connected waits for the connection.
@@ -78,10 +78,10 @@ func (c *socket) established(fd int) (bool, error) {
 	case err != nil:
 		return true, os.NewSyscallError("getsockopt", err)
 	case errno != 0:
-		return true, os.NewSyscallError("connect", unix.Errno(errno))
+		return true, unix.Errno(errno)
 	case local(fd) == c.to:
 		// Nobody listens, and the kernel has chosen the very port that was asked for.
-		return true, os.NewSyscallError("connect", unix.ECONNREFUSED)
+		return true, unix.ECONNREFUSED
 	}
 	return true, nil
 }
