@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/lvskit/lvskit/ipvs"
+
+	"github.com/vishvananda/netlink"
+)
+
+// mark is in the environment of all that this process starts, and of what they
+// start, whoever is their parent by then.
+const mark = "LVSKIT_QUICKSTART"
+
+func markChildren() { _ = os.Setenv(mark, strconv.Itoa(os.Getpid())) }
+
+// things are what a run could leave on the machine.
+func things(ctx context.Context) (all []string, err error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	for _, l := range links {
+		all = append(all, "interface "+l.Attrs().Name)
+	}
+	table, err := ipvs.Open(ipvs.Config{})
+	if err != nil {
+		return nil, err
+	}
+	defer table.Close()
+	services, err := table.Services(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range services {
+		all = append(all, "IPVS service "+s.ID.String())
+	}
+	for _, pattern := range []string{filepath.Join(os.TempDir(), tempPrefix+"*"), "/run/lvskit*", "/run/lvskit/*"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			all = append(all, "file "+f)
+		}
+	}
+	children := processes()
+	for pid, program := range children {
+		all = append(all, fmt.Sprintf("process %d (%s)", pid, program))
+	}
+	for _, ns := range namespaces(children) {
+		all = append(all, "network namespace "+ns)
+	}
+	return all, nil
+}
+
+// processes are those that this one has started, whatever they are now.
+func processes() map[int]string {
+	found := map[int]string{}
+	ours := fmt.Sprintf("\x00%s=%d\x00", mark, os.Getpid())
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		env, err := os.ReadFile(dir + "/environ")
+		if err != nil || pid == os.Getpid() || !strings.Contains("\x00"+string(env), ours) {
+			continue // it has ended, or is another's
+		}
+		name, _ := os.ReadFile(dir + "/comm")
+		found[pid] = strings.TrimSpace(string(name))
+	}
+	return found
+}
+
+// namespaces are the network namespaces that this process and its children hold, as
+// that of a thread or by a descriptor, and those that are held by a file.
+func namespaces(children map[int]string) (ids []string) {
+	patterns := []string{"/proc/self/task/*/ns/net", "/proc/self/fd/*"}
+	for pid := range children {
+		patterns = append(patterns, fmt.Sprintf("/proc/%d/ns/net", pid), fmt.Sprintf("/proc/%d/fd/*", pid))
+	}
+	for _, pattern := range patterns {
+		files, _ := filepath.Glob(pattern)
+		for _, file := range files {
+			if id, err := os.Readlink(file); err == nil && strings.HasPrefix(id, "net:") {
+				ids = append(ids, id)
+			}
+		}
+	}
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(mounts)) {
+		for _, field := range strings.Fields(line) {
+			if strings.HasPrefix(field, "net:[") {
+				ids = append(ids, field)
+			}
+		}
+	}
+	return ids
+}
+
+// modules are those that the kernel has loaded.
+func modules() (names []string) {
+	text, _ := os.ReadFile("/proc/modules")
+	for line := range strings.Lines(string(text)) {
+		name, _, _ := strings.Cut(line, " ")
+		names = append(names, name)
+	}
+	return names
+}
