@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,13 +21,13 @@ import (
 
 func TestMain(m *testing.M) { labtest.Main(m) }
 
-// programs are the compiled examples.
-type programs struct{ director, realserver string }
+// examples are the compiled programs.
+type examples struct{ director, realserver string }
 
-func compiled(t *testing.T) programs {
+func compiled(t *testing.T) examples {
 	t.Helper()
 	need.IPVS(t)
-	return programs{bin.Path(t, "director"), bin.Path(t, "realserver")}
+	return examples{bin.Path(t, "director"), bin.Path(t, "realserver")}
 }
 
 // newTestCluster connects the hosts; the machine of its network is up, LVS is not.
@@ -39,13 +42,13 @@ func newTestCluster(t *testing.T, mode string, ipv6 bool) *cluster {
 }
 
 // startAll starts the real servers, their pages, and the director.
-func (c *cluster) startAll(t *testing.T, p programs, directorArgs ...string) {
+func (c *cluster) startAll(t *testing.T, p examples, s service) {
 	t.Helper()
 	c.startServers(t, p)
-	c.startDirector(t, p, directorArgs...)
+	c.startDirector(t, p, s)
 }
 
-func (c *cluster) startServers(t *testing.T, p programs) {
+func (c *cluster) startServers(t *testing.T, p examples) {
 	t.Helper()
 	if c.mode != "nat" {
 		for i, s := range c.servers {
@@ -57,9 +60,20 @@ func (c *cluster) startServers(t *testing.T, p programs) {
 	}
 }
 
-func (c *cluster) startDirector(t *testing.T, p programs, args ...string) *lab.Process {
+func (c *cluster) startDirector(t *testing.T, p examples, s service) *lab.Process {
 	t.Helper()
-	return labtest.Start(t, c.director, "ready\n", p.director, append(args, "-run", t.TempDir())...)
+	return labtest.Start(t, c.director, "ready\n", p.director, append(c.args(t, s), "-run", t.TempDir())...)
+}
+
+// args are the flags of a director for this service.
+func (c *cluster) args(t *testing.T, s service) []string {
+	t.Helper()
+	dir := t.TempDir() // anybody may read it
+	args, err := c.directorArgs(filepath.Join(dir, "director.json"), s)
+	if err := errors.Join(err, os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return args
 }
 
 // asks sends n requests and returns the pages in order.
@@ -87,7 +101,9 @@ func TestEveryModeProtocolAndFamilySpreadsRequests(t *testing.T) {
 				c := newTestCluster(t, mode, ipv6)
 				c.startServers(t, p)
 				for _, protocol := range []string{"tcp", "udp"} {
-					d := c.startDirector(t, p, append(c.directorArgs("rr"), "-protocol", protocol)...)
+					s := c.service("rr")
+					s.Protocol = protocol
+					d := c.startDirector(t, p, s)
 					got := c.asks(t, protocol, 6)
 					for i := 1; i < len(got); i++ {
 						if got[i] == got[i-1] {
@@ -135,7 +151,9 @@ func TestTunnelsOfEveryKind(t *testing.T) {
 			if err := c.serve(); err != nil {
 				t.Fatal(err)
 			}
-			c.startDirector(t, p, append(c.directorArgs("rr"), "-tunnel", tt.director)...)
+			s := c.service("rr")
+			s.Tunnel = tt.director
+			c.startDirector(t, p, s)
 			if got := count(c.asks(t, "tcp", 4)); got[pages[0]] != 2 || got[pages[1]] != 2 {
 				t.Errorf("4 requests were spread as %v, want 2 each", got)
 			}
@@ -153,7 +171,7 @@ func count(pages []string) map[string]int {
 
 func TestWeightedRoundRobinKeepsToTheWeights(t *testing.T) {
 	c, p := newTestCluster(t, "dr", false), compiled(t)
-	c.startAll(t, p, c.directorArgs("wrr", 3, 1)...)
+	c.startAll(t, p, c.service("wrr", 3, 1))
 	if got := count(c.asks(t, "tcp", 8)); got[pages[0]] != 6 || got[pages[1]] != 2 {
 		t.Errorf("8 requests with weights 3 and 1 were spread as %v, want 6 and 2", got)
 	}
@@ -161,7 +179,9 @@ func TestWeightedRoundRobinKeepsToTheWeights(t *testing.T) {
 
 func TestPersistenceKeepsAClientAtOneServer(t *testing.T) {
 	c, p := newTestCluster(t, "dr", false), compiled(t)
-	c.startAll(t, p, append(c.directorArgs("rr"), "-persistence", "60s")...)
+	s := c.service("rr")
+	s.Persistence = "60s"
+	c.startAll(t, p, s)
 	if got := count(c.asks(t, "tcp", 6)); len(got) != 1 {
 		t.Errorf("6 requests of one client were spread as %v, want one real server", got)
 	}
@@ -172,7 +192,7 @@ func TestPersistenceKeepsAClientAtOneServer(t *testing.T) {
 func TestListingIsThatOfTheTutorial(t *testing.T) {
 	c, p := newTestCluster(t, "dr", false), compiled(t)
 	need.Program(t, "ipvsadm")
-	c.startAll(t, p, c.directorArgs("rr")...)
+	c.startAll(t, p, c.service("rr"))
 	const want = `IP Virtual Server version 1.2.1 (size=4096)
 Prot LocalAddress:Port Scheduler Flags
   -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
@@ -206,7 +226,7 @@ func TestOnlyTheDirectorAnswersARP(t *testing.T) {
 	t.Run("without suppression a real server answers too", func(t *testing.T) {
 		c := newTestCluster(t, "dr", false)
 		labtest.Run(t, c.servers[0], "ip", "address", "add", c.vip.String()+"/32", "dev", "lo")
-		c.startDirector(t, p, c.directorArgs("rr")...)
+		c.startDirector(t, p, c.service("rr"))
 		want := []string{c.ports[c.director].MAC().String(), c.ports[c.servers[0]].MAC().String()}
 		slices.Sort(want)
 		if got := c.whoHas(t); !slices.Equal(got, want) {
@@ -215,7 +235,7 @@ func TestOnlyTheDirectorAnswersARP(t *testing.T) {
 	})
 	t.Run("with it the director alone", func(t *testing.T) {
 		c := newTestCluster(t, "dr", false)
-		c.startAll(t, p, c.directorArgs("rr")...)
+		c.startAll(t, p, c.service("rr"))
 		if got, want := c.whoHas(t), []string{c.ports[c.director].MAC().String()}; !slices.Equal(got, want) {
 			t.Errorf("%s was answered by %v, want %v", c.vip, got, want)
 		}
@@ -225,7 +245,7 @@ func TestOnlyTheDirectorAnswersARP(t *testing.T) {
 func TestPlanPrintsWhatWouldChangeAndChangesNothing(t *testing.T) {
 	c, p := newTestCluster(t, "dr", false), compiled(t)
 	before := state(t, c.director)
-	out := labtest.Run(t, c.director, p.director, append(c.directorArgs("rr"), "-plan", "-run", t.TempDir())...)
+	out := labtest.Run(t, c.director, p.director, append(c.args(t, c.service("rr")), "-plan", "-run", t.TempDir())...)
 	for _, line := range []string{
 		"sysctl -w net/ipv4/conf/all/send_redirects=0",
 		"ipvsadm -A -t 192.168.247.188:80 -s rr",

@@ -60,13 +60,15 @@ func TestKilledAtAnyMomentTheNextRunRepairs(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	c := newTestCluster(t, "tun", false)
+	persistent := c.service("mh")
+	persistent.Persistence = "60s"
 	for _, tt := range []struct {
 		name string
 		host *lab.Host
 		path string
 		args []string
 	}{
-		{"director", c.director, p.director, append(c.directorArgs("mh"), "-persistence", "60s")},
+		{"director", c.director, p.director, c.args(t, persistent)},
 		{"realserver", c.servers[0], p.realserver, c.serverArgs(0)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,13 +16,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/lvskit/lvskit/examples/internal/programs"
 	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/ipvs"
 )
@@ -58,7 +58,7 @@ func run(ctx context.Context, cfg config) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	programs, err := build(ctx, dir)
+	found, err := programs.Find(ctx, dir, "director", "realserver")
 	if err != nil {
 		return err
 	}
@@ -68,7 +68,7 @@ func run(ctx context.Context, cfg config) error {
 	}
 	for _, mode := range modes {
 		cfg.mode = mode
-		if err := demonstrate(ctx, cfg, programs, filepath.Join(dir, mode)); err != nil {
+		if err := demonstrate(ctx, cfg, found, filepath.Join(dir, mode)); err != nil {
 			return fmt.Errorf("mode %s: %w", mode, err)
 		}
 	}
@@ -86,30 +86,9 @@ func available(ctx context.Context) error {
 	return err
 }
 
-// build finds the two programs beside this one, or compiles them.
-func build(ctx context.Context, dir string) (map[string]string, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	programs := map[string]string{}
-	for _, name := range []string{"director", "realserver"} {
-		programs[name] = filepath.Join(filepath.Dir(self), name)
-		if _, err := os.Stat(programs[name]); err == nil {
-			continue
-		}
-		programs[name] = filepath.Join(dir, name)
-		cmd := exec.CommandContext(ctx, "go", "build", "-o", programs[name], "github.com/lvskit/lvskit/examples/"+name)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("build %s: %w\n%s", name, err, out)
-		}
-	}
-	return programs, nil
-}
-
 // demonstrate builds the cluster of one mode, sends the requests and says who
 // answered.
-func demonstrate(ctx context.Context, cfg config, programs map[string]string, dir string) (err error) {
+func demonstrate(ctx context.Context, cfg config, program map[string]string, dir string) (err error) {
 	l, err := lab.New(lab.Config{})
 	if err != nil {
 		return err
@@ -124,14 +103,18 @@ func demonstrate(ctx context.Context, cfg config, programs map[string]string, di
 		if cfg.mode == "nat" {
 			break
 		}
-		if err := start(ctx, s, programs["realserver"], append(c.serverArgs(i), "-run", dir+s.Name())...); err != nil {
+		if err := start(ctx, s, program["realserver"], append(c.serverArgs(i), "-run", dir+s.Name())...); err != nil {
 			return err
 		}
 	}
 	if err := c.serve(); err != nil {
 		return err
 	}
-	if err := start(ctx, c.director, programs["director"], append(c.directorArgs(cfg.scheduler), "-run", dir)...); err != nil {
+	args, err := c.directorArgs(dir+".json", c.service(cfg.scheduler))
+	if err != nil {
+		return err
+	}
+	if err := start(ctx, c.director, program["director"], append(args, "-run", dir)...); err != nil {
 		return err
 	}
 	for n := range cfg.requests {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
@@ -27,17 +29,26 @@ func TestTheNextRunMayWantSomethingElse(t *testing.T) {
 	before := state(t, c.director)
 
 	runDir := t.TempDir()
-	killed := labtest.Start(t, c.director, "ready\n", p.director, append(c.directorArgs("rr"), "-run", runDir)...)
+	killed := labtest.Start(t, c.director, "ready\n", p.director, append(c.args(t, c.service("rr")), "-run", runDir)...)
 	if err := killed.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	c.vip = netip.MustParseAddr("192.168.247.200")
 	c.reals = c.reals[:1]
-	next := labtest.Start(t, c.director, "ready\n", p.director, append(c.directorArgs("lc"), "-run", runDir)...)
+	next := labtest.Start(t, c.director, "ready\n", p.director, append(c.args(t, c.service("lc")), "-run", runDir)...)
 	const want = `-A -t 192.168.247.189:80 -s wrr
 -A -t 192.168.247.200:80 -s lc
 -a -t 192.168.247.200:80 -r 192.168.247.135:80 -g -w 1
 `
+	// The real servers of the first, which are not wanted any more, are drained.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := next.WaitOutput(ctx, "ipvsadm -D -t 192.168.247.188:80\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.WaitOutput(ctx, "ip address del 192.168.247.188/32 dev eth0\n"); err != nil {
+		t.Fatal(err)
+	}
 	if got := labtest.Run(t, c.director, "ipvsadm", "-S", "-n"); got != want {
 		t.Errorf("the table is\n%s\nwant\n%s", got, want)
 	}
@@ -57,9 +68,9 @@ func TestTheNextRunMayWantSomethingElse(t *testing.T) {
 // want would undo each other.
 func TestASecondDirectorIsRefused(t *testing.T) {
 	c, p := newTestCluster(t, "dr", false), compiled(t)
-	c.startDirector(t, p, c.directorArgs("rr")...)
+	c.startDirector(t, p, c.service("rr"))
 	before := state(t, c.director)
-	second, err := c.director.Start(p.director, append(c.directorArgs("wlc"), "-run", t.TempDir())...)
+	second, err := c.director.Start(p.director, append(c.args(t, c.service("wlc")), "-run", t.TempDir())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +86,7 @@ func TestASecondDirectorIsRefused(t *testing.T) {
 // manager does.
 func TestAVanishedAddressIsPutBack(t *testing.T) {
 	c, p := newTestCluster(t, "dr", false), compiled(t)
-	c.startAll(t, p, c.directorArgs("rr")...)
+	c.startAll(t, p, c.service("rr"))
 	labtest.Run(t, c.director, "ip", "address", "del", c.vip.String()+"/32", "dev", "eth0")
 	if got := count(c.asks(t, "tcp", 2)); len(got) != 2 {
 		t.Errorf("2 requests were spread as %v, want one each", got)
@@ -104,7 +115,7 @@ func TestOneCapabilityIsEnough(t *testing.T) {
 	if err := c.serve(); err != nil {
 		t.Fatal(err)
 	}
-	director := start(c.director, p.director, c.directorArgs("rr")...)
+	director := start(c.director, p.director, c.args(t, c.service("rr"))...)
 	if got := count(c.asks(t, "tcp", 2)); len(got) != 2 {
 		t.Errorf("2 requests were spread as %v, want one each", got)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -220,24 +221,55 @@ func (c *cluster) ask(ctx context.Context, target string) (string, error) {
 	}
 }
 
-// directorArgs are the flags of examples/director for this cluster; weights
-// are those of the real servers, in order.
-func (c *cluster) directorArgs(scheduler string, weights ...int) []string {
-	args := []string{
-		"-vip", netip.AddrPortFrom(c.vip, 80).String(), "-interface", "eth0",
-		"-scheduler", scheduler, "-forward", c.mode,
-	}
-	if c.mode == "nat" {
-		args = append(args, "-inside", "eth1")
-	}
-	for i, real := range c.reals {
-		weight := 1
+// directorFile is the configuration of examples/director, as far as this cluster
+// needs it.
+type directorFile struct {
+	Interface string    `json:"interface"`
+	Inside    string    `json:"inside"`
+	Services  []service `json:"services"`
+}
+
+type service struct {
+	VIP         netip.AddrPort `json:"vip"`
+	Protocol    string         `json:"protocol"`
+	Scheduler   string         `json:"scheduler"`
+	Forward     string         `json:"forward"`
+	Tunnel      string         `json:"tunnel"`
+	Persistence string         `json:"persistence"`
+	Real        []real         `json:"real"`
+}
+
+type real struct {
+	Addr   netip.AddrPort `json:"addr"`
+	Weight int            `json:"weight"`
+}
+
+// service is the cluster's virtual service; weights are those of the real servers,
+// in order.
+func (c *cluster) service(scheduler string, weights ...int) service {
+	s := service{VIP: netip.AddrPortFrom(c.vip, 80), Protocol: "tcp", Scheduler: scheduler, Forward: c.mode}
+	for i, addr := range c.reals {
+		r := real{netip.AddrPortFrom(addr, 80), 1}
 		if i < len(weights) {
-			weight = weights[i]
+			r.Weight = weights[i]
 		}
-		args = append(args, "-real", fmt.Sprintf("%s,%d", netip.AddrPortFrom(real, 80), weight))
+		s.Real = append(s.Real, r)
 	}
-	return args
+	return s
+}
+
+// directorArgs are the flags of examples/director for this service, with a
+// configuration that is written to a file.
+func (c *cluster) directorArgs(file string, s service) ([]string, error) {
+	cfg := directorFile{Interface: "eth0", Services: []service{s}}
+	if c.mode == "nat" {
+		cfg.Inside = "eth1"
+	}
+	text, err := json.MarshalIndent(cfg, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return []string{"-config", file}, os.WriteFile(file, text, 0o644)
 }
 
 // serverArgs are the flags of examples/realserver for the i-th real server;

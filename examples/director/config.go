@@ -2,138 +2,180 @@ package main
 
 import (
 	"cmp"
-	"flag"
+	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/lvskit/lvskit/health"
 	"github.com/lvskit/lvskit/ipvs"
 	"github.com/lvskit/lvskit/sysctl"
 	"github.com/lvskit/lvskit/vip"
+	"github.com/lvskit/lvskit/vrrp"
 )
 
-// config is what the flags ask for, in the words of the three packages.
+// A config is what the file asks for, in the words of the packages.
 type config struct {
-	kernel    []sysctl.Setting
-	services  []ipvs.Service
-	addresses vip.State
-	mark      uint8
-	runDir    string
-	plan      bool
+	kernel     []sysctl.Setting
+	services   []service
+	addresses  []vip.Address
+	interfaces []string     // that packets of the services come in by
+	router     *vrrp.Config // nil: the addresses are held always
+	sync       *syncFile    // nil: connections are not synchronised
 }
 
-func (c config) runFile(name string) string { return filepath.Join(c.runDir, "director."+name) }
+// A service is a virtual service with all its real servers, and what decides
+// which of them serve.
+type service struct {
+	ipvs.Service
+	forward ipvs.Forward
+	policy  health.Policy
+	check   *checkFile // nil: all of them are taken for well
+	sorry   *ipvs.Destination
+	drain   time.Duration
+}
 
-func parse(args []string, usage io.Writer) (cfg config, err error) {
-	var (
-		service   ipvs.Service
-		reals     []ipvs.Destination
-		iface     string
-		inside    string
-		forward   = ipvs.ForwardRoute
-		tunnel    ipvs.Tunnel
-		persist   time.Duration
-		scheduler string
-	)
-	service.ID.Protocol = ipvs.TCP
-	f := flag.NewFlagSet("director", flag.ContinueOnError)
-	f.SetOutput(usage)
-	f.TextVar(&service.ID.Addr, "vip", service.ID.Addr, "virtual address and port, as 192.168.247.188:80 or [2001:db8::1]:80")
-	f.TextVar(&service.ID.Protocol, "protocol", service.ID.Protocol, "tcp, udp or sctp")
-	f.StringVar(&iface, "interface", "eth0", "interface that holds the virtual address")
-	f.StringVar(&inside, "inside", "", "with -forward nat: interface towards the real servers, if it is another")
-	f.StringVar(&scheduler, "scheduler", "wlc", "rr, wrr, lc, wlc, sh, mh, ...")
-	f.DurationVar(&persist, "persistence", 0, "keep a client at one real server for this long; 0 is off")
-	f.Func("forward", "dr, nat or tun (default dr)", func(s string) (err error) {
-		forward, err = parseForward(s)
-		return err
-	})
-	f.Func("tunnel", "with -forward tun: ipip, gre or gue:PORT (default ipip)", func(s string) (err error) {
-		tunnel, err = parseTunnel(s)
-		return err
-	})
-	f.Func("real", "real server `ADDRESS:PORT[,WEIGHT]`; give one for each", func(s string) error {
-		d, err := parseReal(s)
-		reals = append(reals, d)
-		return err
-	})
-	f.BoolVar(&cfg.plan, "plan", false, "print what would be changed, and change nothing")
-	f.StringVar(&cfg.runDir, "run", "/run/lvskit", "folder of the notes that outlive a SIGKILL")
-	if err := f.Parse(args); err != nil {
+// name is the service in one word, as in tcp/192.0.2.1:80.
+func (s service) name() string { return name(s.ID) }
+
+func name(id ipvs.ServiceID) string {
+	return strings.ToLower(id.Protocol.String()) + "/" + id.Addr.String()
+}
+
+// checkID names the check of a real server.
+func checkID(id ipvs.ServiceID, real netip.AddrPort) string { return name(id) + " " + real.String() }
+
+// config translates the file, and finds what is wrong with it before anything is
+// changed.
+func (f file) config() (cfg config, err error) {
+	f.Interface = cmp.Or(f.Interface, "eth0")
+	cfg.interfaces = []string{f.Interface}
+	if f.Inside != "" {
+		cfg.interfaces = append(cfg.interfaces, f.Inside)
+	}
+	if len(f.Services) == 0 {
+		return config{}, at("services", errors.New("there is none"))
+	}
+	there := map[ipvs.ServiceID]int{}
+	held := map[netip.Addr]bool{}
+	for i, sf := range f.Services {
+		where := fmt.Sprintf("services[%d]", i)
+		s, err := sf.service()
+		if err != nil {
+			return config{}, at(where, err)
+		}
+		if twin, twice := there[s.ID]; twice {
+			return config{}, at(where+".vip", fmt.Errorf("%s is services[%d] already", s.name(), twin))
+		}
+		there[s.ID] = i
+		cfg.services = append(cfg.services, s)
+		if a := s.ID.Addr.Addr(); !held[a] {
+			held[a] = true
+			cfg.addresses = append(cfg.addresses, vip.Address{Interface: f.Interface, Addr: a})
+		}
+	}
+	if err := (vip.State{Addresses: cfg.addresses}).Validate(); err != nil {
 		return config{}, err
 	}
-	if f.NArg() > 0 {
-		return config{}, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	if f.VRRP != nil {
+		if cfg.router, err = f.VRRP.router(f.Interface, cfg.addresses); err != nil {
+			return config{}, at("vrrp", err)
+		}
 	}
-	for i := range reals {
-		reals[i].Forward, reals[i].Tunnel = forward, tunnel
+	if f.Sync != nil {
+		f.Sync.Interface = cmp.Or(f.Sync.Interface, f.Interface)
+		cfg.sync = f.Sync
 	}
-	service.Scheduler = ipvs.Scheduler(scheduler)
-	service.Persistence.Timeout = persist
-	service.Destinations = reals
-	if err := service.Validate(); err != nil {
-		return config{}, err
-	}
-	cfg.mark = vip.DefaultMark
-	cfg.services = []ipvs.Service{service}
-	cfg.addresses = vip.State{Addresses: []vip.Address{{Interface: iface, Addr: service.ID.Addr.Addr()}}}
-	interfaces := []string{iface}
-	if inside != "" {
-		interfaces = append(interfaces, inside)
-	}
-	cfg.kernel, err = settings(forward, service.ID.AddressFamily(), interfaces)
+	cfg.kernel, err = cfg.settings()
 	return cfg, err
 }
 
-// settings are the kernel's settings of a director in this mode.
-func settings(forward ipvs.Forward, family ipvs.Family, interfaces []string) ([]sysctl.Setting, error) {
-	d := sysctl.Director{Interfaces: interfaces, IPv4: family == ipvs.IPv4, IPv6: family == ipvs.IPv6}
-	role := sysctl.DirectorDR(d)
-	switch forward {
-	case ipvs.ForwardMasq:
-		role = sysctl.DirectorNAT(d)
-	case ipvs.ForwardTunnel:
-		role = sysctl.DirectorTUN(d)
+func (f serviceFile) service() (service, error) {
+	s := service{
+		Service: ipvs.Service{
+			ID:          ipvs.ServiceID{Protocol: f.Protocol, Addr: f.VIP},
+			Scheduler:   ipvs.Scheduler(f.Scheduler),
+			Persistence: ipvs.Persistence{Timeout: time.Duration(f.Persistence)},
+		},
+		policy: health.Policy{
+			Quorum: f.Quorum, Hysteresis: f.Hysteresis, Sorry: f.Sorry.IsValid(),
+			FailOpen: f.FailOpen, Inhibit: f.Inhibit, SlowStart: time.Duration(f.SlowStart),
+		},
+		forward: ipvs.Forward(f.Forward),
+		check:   f.Check,
+		drain:   time.Duration(f.Drain),
 	}
-	return sysctl.Merge(sysctl.AnyDirector(), role)
-}
-
-func parseForward(s string) (ipvs.Forward, error) {
-	switch s {
-	case "dr":
-		return ipvs.ForwardRoute, nil
-	case "nat":
-		return ipvs.ForwardMasq, nil
-	case "tun":
-		return ipvs.ForwardTunnel, nil
+	if !f.VIP.IsValid() {
+		return s, at("vip", errors.New("no virtual address"))
 	}
-	return 0, fmt.Errorf("want dr, nat or tun")
-}
-
-func parseTunnel(s string) (t ipvs.Tunnel, err error) {
-	kind, port, hasPort := strings.Cut(s, ":")
-	if err := t.Type.UnmarshalText([]byte(kind)); err != nil {
-		return t, err
-	}
-	if hasPort {
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil {
-			return t, err
+	for i, r := range f.Real {
+		where := fmt.Sprintf("real[%d]", i)
+		if !r.Addr.IsValid() {
+			return s, at(where, errors.New("no addr"))
 		}
-		t.Port = uint16(n)
+		s.Destinations = append(s.Destinations, f.destination(r.Addr, r.Weight))
+		if err := s.Validate(); err != nil {
+			return s, at(where, err)
+		}
+		if f.Check == nil {
+			continue
+		}
+		if err := f.Check.validate(r.Addr); err != nil {
+			return s, at("check", err)
+		}
 	}
-	return t, nil
+	if f.Sorry.IsValid() {
+		sorry := f.destination(f.Sorry, 1)
+		s.sorry = &sorry
+		with := s.Service
+		with.Destinations = append(with.Destinations[:len(with.Destinations):len(with.Destinations)], sorry)
+		if err := with.Validate(); err != nil {
+			return s, at("sorry", err)
+		}
+	}
+	if _, err := health.NewPool(s.policy); err != nil {
+		return s, err
+	}
+	return s, s.Validate()
 }
 
-func parseReal(s string) (d ipvs.Destination, err error) {
-	addr, weight, _ := strings.Cut(s, ",")
-	if d.Addr, err = netip.ParseAddrPort(addr); err != nil {
-		return d, err
+func (f serviceFile) destination(addr netip.AddrPort, weight int) ipvs.Destination {
+	return ipvs.Destination{Addr: addr, Weight: weight, Forward: ipvs.Forward(f.Forward), Tunnel: ipvs.Tunnel(f.Tunnel)}
+}
+
+// router is the election: one virtual router holds all addresses, so that they
+// move together.
+func (f vrrpFile) router(device string, addresses []vip.Address) (*vrrp.Config, error) {
+	cfg := &vrrp.Config{
+		Interface: cmp.Or(f.Interface, device), VRID: f.VRID, Priority: f.Priority,
+		Interval: time.Duration(f.Interval), NoPreempt: f.NoPreempt, PreemptDelay: time.Duration(f.PreemptDelay),
+		Peers: f.Peers,
 	}
-	d.Weight, err = strconv.Atoi(cmp.Or(weight, "1"))
-	return d, err
+	for _, a := range addresses {
+		cfg.Addresses = append(cfg.Addresses, a.Addr)
+	}
+	_, err := vrrp.New(*cfg)
+	return cfg, err
+}
+
+// settings are the kernel's settings of a director that forwards in these ways.
+func (c config) settings() ([]sysctl.Setting, error) {
+	roles := [][]sysctl.Setting{sysctl.AnyDirector()}
+	for _, s := range c.services {
+		family := s.ID.AddressFamily()
+		d := sysctl.Director{Interfaces: c.interfaces, IPv4: family == ipvs.IPv4, IPv6: family == ipvs.IPv6}
+		switch s.forward {
+		case ipvs.ForwardMasq:
+			roles = append(roles, sysctl.DirectorNAT(d))
+		case ipvs.ForwardTunnel:
+			roles = append(roles, sysctl.DirectorTUN(d))
+		default:
+			roles = append(roles, sysctl.DirectorDR(d))
+		}
+	}
+	if c.sync != nil {
+		roles = append(roles, syncSettings())
+	}
+	return sysctl.Merge(roles...)
 }

@@ -1,10 +1,19 @@
 // Command director is the director of an LVS cluster: it sets the kernel's
-// settings for its role, the virtual service with its real servers and the
-// virtual address, keeps them until SIGTERM or SIGINT, and takes all of it
-// back. Run twice, or again after SIGKILL, it repairs what is not as wanted.
+// settings for its role, the virtual services with those of their real servers
+// that live, and the virtual addresses, keeps them until SIGTERM or SIGINT, and
+// takes all of it back. Two of them on two machines are a pair: one holds the
+// addresses, and the other takes over with the connections there are.
 //
-// It needs CAP_NET_ADMIN in the initial user namespace, and a kernel with
-// ip_vs. See README.md for a topology.
+// SIGHUP reads the configuration again and changes only the difference. Run
+// again after SIGKILL, it repairs what is not as wanted.
+//
+// It needs CAP_NET_ADMIN in the initial user namespace, for VRRP CAP_NET_RAW too,
+// and a kernel with ip_vs. See README.md for the configuration and a topology.
+//
+// How it flows: file.go is the configuration as written, read by strict.go;
+// config.go, check.go and kinds.go translate it into the words of the packages.
+// director.go puts the packages together: serve.go keeps the table as pool.go and
+// drain.go want it, hold.go the addresses, pair.go the other director up to date.
 package main
 
 import (
@@ -12,18 +21,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
-
-	"github.com/lvskit/lvskit/ipvs"
-	"github.com/lvskit/lvskit/sysctl"
-	"github.com/lvskit/lvskit/vip"
 )
 
 func main() {
-	cfg, err := parse(os.Args[1:], os.Stderr)
+	opts, err := flags(os.Args[1:])
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return
@@ -33,115 +37,53 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, cfg, os.Stdout); err != nil {
+	if err := run(ctx, opts); err != nil {
 		fmt.Fprintln(os.Stderr, "director:", err)
 		os.Exit(1)
 	}
 }
 
-// director is the composition: three packages, one cluster.
-type director struct {
-	config
-	out      io.Writer
-	settings *sysctl.Client
-	table    *ipvs.Client
-	address  *vip.Manager
-	owned    *ownedServices
+// options are the flags.
+type options struct {
+	file    string
+	plan    bool
+	runDir  string
+	metrics string
 }
 
-func run(ctx context.Context, cfg config, out io.Writer) (err error) {
-	d := &director{config: cfg, out: out, owned: &ownedServices{path: cfg.runFile("rules")}}
-	if d.settings, err = sysctl.New(sysctl.Config{Record: cfg.runFile("sysctl")}); err != nil {
+func flags(args []string) (o options, err error) {
+	f := flag.NewFlagSet("director", flag.ContinueOnError)
+	f.StringVar(&o.file, "config", "", "configuration `FILE`, see README.md")
+	f.BoolVar(&o.plan, "plan", false, "print what would be changed if all real servers lived, and change nothing")
+	f.StringVar(&o.runDir, "run", "/run/lvskit", "`FOLDER` of the notes that outlive a SIGKILL")
+	f.StringVar(&o.metrics, "metrics", "", "`ADDRESS` to serve Prometheus' /metrics at")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if o.file == "" {
+		return o, errors.New("no configuration: give -config FILE")
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, o options) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	cfg, err := readFile(o.file)
+	if err != nil {
 		return err
 	}
-	if d.address, err = vip.New(vip.Config{Mark: cfg.mark}); err != nil {
-		return err
-	}
-	// Open loads ip_vs, and with it come the settings of net/ipv4/vs.
-	if d.table, err = ipvs.Open(ipvs.Config{}); err != nil {
+	d, err := newDirector(o, os.Stdout)
+	if err != nil {
 		return err
 	}
 	defer d.table.Close()
-	if cfg.plan {
-		return d.plan(ctx)
+	if o.plan {
+		return d.plan(ctx, cfg)
 	}
-	if err := d.address.Open(); err != nil {
-		return err
-	}
-	defer d.address.Close()
-	defer func() { err = errors.Join(err, d.down()) }()
-	if err := d.up(ctx); err != nil {
-		return err
-	}
-	fmt.Fprintln(out, "ready")
-	// Run puts the address back if somebody removes it, and releases it in the end.
-	return d.address.Run(ctx)
-}
-
-// plan prints what up would do, as a person would type it.
-func (d *director) plan(ctx context.Context) error {
-	settings, err := d.settings.Plan(ctx, d.kernel)
-	if err != nil {
-		return err
-	}
-	rules, err := d.table.Plan(ctx, d.services, d.owned.policy())
-	if err != nil {
-		return err
-	}
-	held, err := d.address.Read(ctx)
-	if err != nil {
-		return err
-	}
-	addresses, err := vip.Plan(held, d.addresses)
-	if err != nil {
-		return err
-	}
-	show(d.out, settings)
-	show(d.out, rules)
-	show(d.out, addresses)
-	return nil
-}
-
-// up makes the cluster's settings, then the service, then the address, so that
-// no request comes before there is a service to take it.
-func (d *director) up(ctx context.Context) error {
-	settings, err := d.settings.Apply(ctx, d.kernel)
-	show(d.out, settings)
-	if err != nil {
-		return err
-	}
-	policy := d.owned.policy()
-	if err := d.owned.add(d.services); err != nil {
-		return err
-	}
-	rules, err := d.table.Apply(ctx, d.services, policy)
-	show(d.out, rules)
-	if err != nil {
-		return err
-	}
-	if err := d.owned.set(d.services); err != nil {
-		return err
-	}
-	addresses, err := d.address.Apply(ctx, d.addresses)
-	show(d.out, addresses)
-	return err
-}
-
-// down takes back what up did, the other way round. It goes on after an error.
-func (d *director) down() error {
-	ctx := context.Background() // the signal has ended the other
-	errAddress := d.address.Release(ctx)
-	_, errTable := d.table.Apply(ctx, nil, d.owned.policy())
-	if errTable == nil {
-		errTable = d.owned.set(nil)
-	}
-	changes, errRecord := d.settings.Recorded(ctx) // those of a killed run, too
-	_, _, errSettings := d.settings.Restore(ctx, changes)
-	return errors.Join(errAddress, errTable, errRecord, errSettings)
-}
-
-func show[C fmt.Stringer](out io.Writer, changes []C) {
-	for _, c := range changes {
-		fmt.Fprintln(out, c)
-	}
+	return d.run(ctx, cfg, hup)
 }

@@ -55,9 +55,16 @@ func (o *ownedServices) set(services []ipvs.Service) error {
 		}
 		return nil
 	}
+	services = slices.Clone(services)
+	for i := range services {
+		services[i].Destinations = nil // come and go with each check, and are found in the table
+	}
 	var text bytes.Buffer
 	if err := ipvs.Format(&text, services); err != nil {
 		return err
+	}
+	if there, err := os.ReadFile(o.path); err == nil && bytes.Equal(there, text.Bytes()) {
+		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(o.path), 0o755); err != nil {
 		return err

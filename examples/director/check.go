@@ -1,0 +1,82 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lvskit/lvskit/health"
+)
+
+// A checkFile is the "check" of a service: how each of its real servers is
+// watched. Its kind decides which fields there are besides these.
+type checkFile struct {
+	Kind     string     `json:"kind"`
+	Interval duration   `json:"interval"`
+	Down     duration   `json:"down"`
+	Retry    duration   `json:"retry"`
+	Timeout  duration   `json:"timeout"`
+	Rise     int        `json:"rise"`
+	Fall     int        `json:"fall"`
+	Port     uint16     `json:"port"`
+	Source   netip.Addr `json:"source"`
+
+	kind kind
+	text string // of the file: what is equal shares its probes
+}
+
+// A kind makes the prober of one real server, to be probed at an address from a
+// source.
+type kind interface {
+	prober(to netip.AddrPort, from health.Source) health.Prober
+}
+
+// read is called by strictValue.
+func (c *checkFile) read(path string, raw []byte) error {
+	var first struct {
+		Kind string `json:"kind"`
+	}
+	if err := json.Unmarshal(raw, &first); err != nil {
+		return at(path, errors.New(`want an object with a "kind"`))
+	}
+	fresh, known := kinds[first.Kind]
+	if !known {
+		return at(path+".kind", fmt.Errorf("%q: want one of %s", first.Kind, strings.Join(slices.Sorted(maps.Keys(kinds)), ", ")))
+	}
+	c.kind, c.text = fresh(), string(raw)
+	return strict(path, raw, c, c.kind)
+}
+
+// of is the check of one real server.
+func (c *checkFile) of(to netip.AddrPort, from health.Source) health.Check {
+	if c.Port != 0 {
+		to = netip.AddrPortFrom(to.Addr(), c.Port)
+	}
+	if c.Source.IsValid() {
+		from.Addr = c.Source
+	}
+	check := health.Check{
+		Prober:   c.kind.prober(to, from),
+		Interval: time.Duration(c.Interval), DownInterval: time.Duration(c.Down), RetryInterval: time.Duration(c.Retry),
+		Timeout: time.Duration(c.Timeout), Rise: c.Rise, Fall: c.Fall,
+	}
+	if from.Mark == 0 { // two services that ask the same of one server share the probes
+		check.Key = to.String() + " " + c.text
+	}
+	return check
+}
+
+// validate finds what is wrong with the check of a real server: a Monitor that does
+// not run takes it or not.
+func (c *checkFile) validate(real netip.AddrPort) error {
+	m, err := health.New(health.Config{})
+	if err != nil {
+		return err
+	}
+	return m.Set("", c.of(real, health.Source{}))
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/lvskit/lvskit/health"
+	"github.com/lvskit/lvskit/ipvs"
+	"github.com/lvskit/lvskit/sysctl"
+	"github.com/lvskit/lvskit/vip"
+	"github.com/lvskit/lvskit/vrrp"
+)
+
+// director is the composition: the packages, one cluster. The method serve owns
+// what changes while it runs.
+type director struct {
+	options
+	out      io.Writer
+	settings *sysctl.Client
+	table    *ipvs.Client
+	manager  *vip.Manager
+	monitor  *health.Monitor
+	router   *vrrp.Router // nil without VRRP
+	owned    *ownedServices
+
+	changed   chan struct{} // a check has another result
+	drained   chan drainKey // a real server has no connections any more
+	settled   chan struct{} // closed when the real servers are known
+	config    config
+	pools     []*pool
+	draining  map[drainKey]*drain
+	addresses *vip.Set // of the router
+	held      []vip.Address
+}
+
+func newDirector(o options, out io.Writer) (d *director, err error) {
+	d = &director{
+		options: o, out: out, owned: &ownedServices{path: filepath.Join(o.runDir, "director.rules")},
+		changed: make(chan struct{}, 1), drained: make(chan drainKey), settled: make(chan struct{}),
+		draining: map[drainKey]*drain{},
+	}
+	if d.settings, err = sysctl.New(sysctl.Config{Record: filepath.Join(o.runDir, "director.sysctl")}); err != nil {
+		return nil, err
+	}
+	if d.manager, err = vip.New(vip.Config{RunDir: o.runDir}); err != nil {
+		return nil, err
+	}
+	if d.monitor, err = health.New(health.Config{OnChange: d.checked}); err != nil {
+		return nil, err
+	}
+	// Open loads ip_vs, and with it come the settings of net/ipv4/vs.
+	d.table, err = ipvs.Open(ipvs.Config{})
+	return d, err
+}
+
+// run is the director's life, until ctx ends.
+func (d *director) run(ctx context.Context, cfg config, hup <-chan os.Signal) (err error) {
+	if err := d.manager.Open(); err != nil { // only one director comes beyond this
+		return err
+	}
+	defer d.manager.Close()
+	defer func() { err = errors.Join(err, d.down()) }()
+	if err := d.up(ctx, cfg); err != nil {
+		return err
+	}
+
+	// Each of these runs until ctx ends; the first that ends before ends all.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	var errs [3]error
+	for i, part := range []func(context.Context) error{
+		d.monitor.Run,
+		func(ctx context.Context) error { return d.serve(ctx, hup) },
+		d.hold,
+	} {
+		running.Go(func() {
+			defer cancel()
+			errs[i] = part(ctx)
+		})
+	}
+	running.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// plan prints what would be done, as a person would type it, if all real servers
+// lived.
+func (d *director) plan(ctx context.Context, cfg config) error {
+	settings, err := d.settings.Plan(ctx, cfg.kernel)
+	if err != nil {
+		return err
+	}
+	var services []ipvs.Service
+	for _, s := range cfg.services {
+		services = append(services, s.Service)
+	}
+	rules, err := d.table.Plan(ctx, services, d.owned.policy())
+	if err != nil {
+		return err
+	}
+	held, err := d.manager.Read(ctx)
+	if err != nil {
+		return err
+	}
+	addresses, err := vip.Plan(held, vip.State{Addresses: cfg.addresses})
+	if err != nil {
+		return err
+	}
+	show(d.out, settings)
+	show(d.out, rules)
+	show(d.out, addresses)
+	return nil
+}
+
+// up makes the kernel's settings, and the services with what is known of their
+// real servers. The addresses come later, so that no request comes before there
+// is a server to take it.
+func (d *director) up(ctx context.Context, cfg config) error {
+	if err := d.prepare(ctx, cfg); err != nil {
+		return err
+	}
+	if err := d.configure(ctx, cfg); err != nil {
+		return err
+	}
+	_, err := d.apply(ctx)
+	return err
+}
+
+// down takes back all there is, the other way round. It goes on after an error.
+func (d *director) down() error {
+	ctx := context.Background() // the signal has ended the other
+	for _, key := range slices.Collect(maps.Keys(d.draining)) {
+		d.endDrain(key)
+	}
+	errAddress := d.manager.Release(ctx)
+	errSync := d.synchronise(ctx, nil)
+	_, errTable := d.table.Apply(ctx, nil, d.owned.policy())
+	if errTable == nil {
+		errTable = d.owned.set(nil)
+	}
+	changes, errRecord := d.settings.Recorded(ctx) // those of a killed run, too
+	_, _, errSettings := d.settings.Restore(ctx, changes)
+	return errors.Join(errAddress, errSync, errTable, errRecord, errSettings)
+}
+
+func show[C fmt.Stringer](out io.Writer, changes []C) {
+	for _, c := range changes {
+		fmt.Fprintln(out, c)
+	}
+}
