@@ -1,0 +1,349 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lvskit/lvskit/internal/bin"
+	"github.com/lvskit/lvskit/internal/lab"
+	"github.com/lvskit/lvskit/internal/lab/labtest"
+	"github.com/lvskit/lvskit/internal/need"
+	"github.com/lvskit/lvskit/ipvs"
+)
+
+func TestMain(m *testing.M) { labtest.Main(m) }
+
+const (
+	vipAddr = "192.168.247.188"
+	target  = vipAddr + ":80"
+)
+
+// rig is a client, two directors and some real servers on one switch, all of
+// them up, with nothing of LVS yet but on the real servers.
+type rig struct {
+	*testing.T
+	lan       *lab.Switch
+	client    *lab.Host
+	directors []*machine
+	servers   []*server
+	program   string
+	doc       object // of all directors
+}
+
+// machine is where a director runs.
+type machine struct {
+	*rig
+	*lab.Host
+	link *lab.Link
+	file string
+	run  string
+	own  object // what differs from the rig's doc
+	*lab.Process
+}
+
+// object is a part of the configuration.
+type object map[string]any
+
+func (o object) with(name string, value any) object {
+	o = maps.Clone(o)
+	o[name] = value
+	return o
+}
+
+// newRig makes a rig of direct routing with n real servers, each with a TCP check.
+func newRig(t *testing.T, n int) *rig {
+	t.Helper()
+	need.IPVS(t)
+	need.Program(t, "ipvsadm")
+	l := labtest.New(t)
+	r := &rig{T: t, program: bin.Path(t, "director"), lan: labtest.Switch(t, l, "lan"), client: labtest.Host(t, l, "client")}
+	labtest.Connect(t, r.client, r.lan, "192.168.247.134/24")
+	for i := range 2 {
+		h := labtest.Host(t, l, fmt.Sprintf("director%d", i+1))
+		m := &machine{rig: r, Host: h, own: object{}, file: filepath.Join(t.TempDir(), "director.json"), run: t.TempDir()}
+		m.link = labtest.Connect(t, h, r.lan, fmt.Sprintf("192.168.247.%d/24", 131+i))
+		r.directors = append(r.directors, m)
+	}
+	for i := range n {
+		h := labtest.Host(t, l, fmt.Sprintf("server%d", i+1))
+		addr := netip.AddrFrom4([4]byte{192, 168, 247, byte(135 + i)})
+		s := &server{t: t, Host: h, addr: addr, link: labtest.Connect(t, h, r.lan, addr.String()+"/24")}
+		for _, setting := range []string{"arp_ignore=1", "arp_announce=2"} {
+			s.sysctl("net/ipv4/conf/all/" + setting)
+		}
+		labtest.Run(t, h, "ip", "address", "add", vipAddr+"/32", "dev", "lo")
+		s.start()
+		r.servers = append(r.servers, s)
+	}
+	r.doc = object{"services": []object{r.service()}}
+	return r
+}
+
+// service is the virtual service with these real servers, or all.
+func (r *rig) service(servers ...*server) object {
+	reals := []object{}
+	for _, s := range r.servers {
+		if len(servers) == 0 || slices.Contains(servers, s) {
+			reals = append(reals, object{"addr": s.real(), "weight": 2})
+		}
+	}
+	return object{
+		"vip": target, "scheduler": "rr", "forward": "dr", "real": reals, "drain": "40s",
+		"check": object{"kind": "tcp", "interval": "500ms", "retry": "300ms", "timeout": "2s", "rise": 1, "fall": 2},
+	}
+}
+
+// slowest is when a server that died must be out: fall, retry and timeout, and the
+// patience that an emulated machine needs.
+const slowest = 500*time.Millisecond + 300*time.Millisecond + 2*2*time.Second + 5*time.Second
+
+// pair makes the two directors one cluster, of which the first is preferred.
+func (r *rig) pair() {
+	for i, m := range r.directors {
+		m.own["vrrp"] = object{"vrid": 51, "priority": 200 - 100*i, "interval": "300ms"}
+		m.own["sync"] = object{"id": 7}
+	}
+}
+
+// write writes a director's configuration.
+func (m *machine) write() {
+	m.Helper()
+	all := maps.Clone(m.doc)
+	maps.Copy(all, m.own)
+	text, err := json.MarshalIndent(all, "", "  ")
+	if err == nil {
+		err = os.WriteFile(m.file, text, 0o644)
+	}
+	if err != nil {
+		m.Fatal(err)
+	}
+}
+
+// start starts the director and waits until it is ready.
+func (m *machine) start() {
+	m.Helper()
+	m.write()
+	m.Process = labtest.Start(m.T, m.Host, "ready\n", m.program, "-config", m.file, "-run", m.run)
+}
+
+// reload gives the directors another configuration.
+func (r *rig) reload(service object) {
+	r.Helper()
+	r.doc = r.doc.with("services", []object{service})
+	for _, m := range r.directors {
+		if m.Process == nil {
+			continue
+		}
+		seen := strings.Count(m.Output(), "reloaded\n")
+		m.write()
+		if err := m.Signal(syscall.SIGHUP); err != nil {
+			r.Fatal(err)
+		}
+		r.until(m.Host.Name()+" has reloaded", func() bool { return strings.Count(m.Output(), "reloaded\n") > seen })
+	}
+}
+
+// stop ends the director as systemd would.
+func (m *machine) stop() {
+	m.Helper()
+	if err := m.Signal(syscall.SIGTERM); err != nil {
+		m.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(m.Context(), time.Minute)
+	defer cancel()
+	if err := m.Wait(ctx); err != nil {
+		m.Fatalf("%s: %v\n%s", m.Process, err, m.Output())
+	}
+}
+
+// says waits until the director has written text.
+func (m *machine) says(text string) {
+	m.Helper()
+	ctx, cancel := context.WithTimeout(m.Context(), time.Minute)
+	defer cancel()
+	if err := m.WaitOutput(ctx, text); err != nil {
+		m.Fatal(err)
+	}
+}
+
+// table is the director's table as ipvsadm has it.
+func (m *machine) table() string {
+	m.Helper()
+	return labtest.Run(m.T, m.Host, "ipvsadm", "-S", "-n")
+}
+
+// knows tells whether the other director has told of a connection.
+func (m *machine) knows(l *long) bool {
+	m.Helper()
+	table, err := ipvs.Open(ipvs.Config{NetNS: m.Path()})
+	if err != nil {
+		m.Fatal(err)
+	}
+	defer table.Close()
+	for conn, err := range table.Connections(m.Context()) {
+		if err != nil {
+			m.Fatal(err)
+		}
+		if conn.Client == l.from && conn.Origin == ipvs.OriginSync && conn.State == ipvs.StateEstablished {
+			return true
+		}
+	}
+	return false
+}
+
+// holds tells whether the director has the virtual address.
+func (m *machine) holds() bool {
+	m.Helper()
+	return strings.Contains(labtest.Run(m.T, m.Host, "ip", "-o", "-4", "address", "show", "dev", "eth0"), vipAddr+"/32")
+}
+
+// until polls.
+func (r *rig) until(what string, ok func() bool) {
+	r.Helper()
+	r.within(time.Minute, what, ok)
+}
+
+// within polls, and answers how long it took.
+func (r *rig) within(limit time.Duration, what string, ok func() bool) time.Duration {
+	r.Helper()
+	begun := time.Now()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Since(begun) > limit {
+			r.Fatalf("after %v it is not so that %s", limit, what)
+		}
+		<-tick.C
+	}
+	return time.Since(begun)
+}
+
+// has waits until each director's table has, or has not, this real server.
+func (r *rig) has(s *server, want bool, limit time.Duration) time.Duration {
+	r.Helper()
+	return r.within(limit, fmt.Sprintf("%s in the table: %v", s.Name(), want), func() bool {
+		for _, m := range r.directors {
+			if m.Process != nil && strings.Contains(m.table(), s.real()) != want {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// interfaceIndex is a number that no two interfaces ever share.
+var interfaceIndex = regexp.MustCompile(`(?m)^\d+: `)
+
+// state is all that a director may change.
+func (m *machine) state() string {
+	m.Helper()
+	var all strings.Builder
+	for _, args := range [][]string{{"ipvsadm", "-S", "-n"}, {"ipvsadm", "-L", "--daemon"}, {"ip", "-o", "address"}, {"ip", "-o", "link"}} {
+		all.WriteString(interfaceIndex.ReplaceAllString(labtest.Run(m.T, m.Host, args[0], args[1:]...), ""))
+	}
+	err := m.Do(func() error {
+		return filepath.WalkDir("/proc/sys/net", func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() || strings.HasSuffix(path, "_count") {
+				return err
+			}
+			if value, err := os.ReadFile(path); err == nil {
+				fmt.Fprintf(&all, "%s = %s\n", path, strings.TrimSpace(string(value)))
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		m.Fatal(err)
+	}
+	return all.String()
+}
+
+// same compares two states.
+func (m *machine) same(what, before, after string) {
+	m.Helper()
+	for _, side := range []struct{ mark, have, other string }{{"-", before, after}, {"+", after, before}} {
+		for line := range strings.Lines(side.have) {
+			if !strings.Contains(side.other, line) {
+				m.Errorf("%s, %s: %s%s", m.Host.Name(), what, side.mark, line)
+			}
+		}
+	}
+}
+
+// long is a connection of the client that goes on and on.
+type long struct {
+	t      *testing.T
+	from   netip.AddrPort
+	server string
+	say    func(line string) (string, error)
+	close  func() error
+}
+
+func (r *rig) dial() (*long, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+	defer cancel()
+	conn, err := r.client.Dial(ctx, "tcp", target)
+	if err != nil {
+		return nil, err
+	}
+	lines := bufio.NewReader(conn)
+	l := &long{t: r.T, close: conn.Close, from: netip.MustParseAddrPort(conn.LocalAddr().String())}
+	l.say = func(line string) (string, error) {
+		if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			return "", err
+		}
+		if _, err := fmt.Fprintln(conn, line); err != nil {
+			return "", err
+		}
+		answer, err := lines.ReadString('\n')
+		server, text, _ := strings.Cut(strings.TrimSpace(answer), " ")
+		if err == nil && text != line {
+			err = fmt.Errorf("sent %q, got %q", line, answer)
+		}
+		return server, err
+	}
+	if l.server, err = l.say("hello"); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// connect makes a long connection, to this server if one is given.
+func (r *rig) connect(to *server) *long {
+	r.Helper()
+	for range 2 * len(r.servers) {
+		l, err := r.dial()
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.Cleanup(func() { l.close() })
+		if to == nil || l.server == to.Name() {
+			return l
+		}
+		l.close()
+	}
+	r.Fatalf("no connection reached %s", to.Name())
+	return nil
+}
+
+// lives says that the connection goes on.
+func (l *long) lives(when string) {
+	l.t.Helper()
+	if server, err := l.say(when); err != nil || server != l.server {
+		l.t.Errorf("%s the connection to %s answers %q, %v", when, l.server, server, err)
+	}
+}
