@@ -55,28 +55,33 @@ func (s Source) Validate() error {
 	if strings.ContainsRune(s.NetNS, 0) {
 		return opError("validate", "source namespace", invalid("a path has no zero bytes"))
 	}
-	return opError("validate", "source", s.supported())
+	if err := s.supported(); err != nil {
+		return opError("validate", "source", err)
+	}
+	return nil
 }
 
 // validate is Validate, and whether to can be reached from s. Every network prober
 // calls it from its own Validate, and with port false if its protocol has none.
 func (s Source) validate(to netip.Addr, port uint16, withPort bool) error {
-	object := to.String()
+	var problem error
 	switch {
 	case !to.IsValid():
-		return opError("validate", "", invalid("Addr is not set"))
+		problem = invalid("Addr is not set")
 	case to.IsUnspecified() || to.IsMulticast():
-		return opError("validate", object, invalid("not the address of one server"))
+		problem = invalid("not the address of one server")
 	case withPort && port == 0:
-		return opError("validate", object, invalid("the port of Addr is 0"))
+		problem = invalid("the port of Addr is 0")
 	case to.Zone() != "" && !to.IsLinkLocalUnicast():
-		return opError("validate", object, invalid("only link-local addresses have a zone"))
+		problem = invalid("only link-local addresses have a zone")
 	case s.Addr.IsValid() && s.Addr.Unmap().Is4() != to.Unmap().Is4():
-		return opError("validate", object, invalid("the source %s is of the other family", s.Addr))
+		problem = invalid("the source %s is of the other family", s.Addr)
 	case to.Is6() && to.IsLinkLocalUnicast() && to.Zone() == "" && s.Addr.Zone() == "" && s.Device == "":
-		return opError("validate", object, invalid("a link-local address needs a zone, such as %s%%eth0, or a device", to))
+		problem = invalid("a link-local address needs a zone, such as %s%%eth0, or a device", to)
+	default:
+		return s.Validate()
 	}
-	return s.Validate()
+	return opError("validate", to.String(), problem)
 }
 
 // validateAddrPort is validate for the protocols with ports.

@@ -13,6 +13,7 @@ var loops = map[string]string{
 	"ipvs/drain.go": "waits for the connections of a real server to end",
 	"vrrp/run.go":   "runs the loop and what is beside it",
 	"vip/run.go":    "watches the addresses and puts them back",
+	"health/tls.go": "compares the ends of certificates with the clock",
 }
 
 // clock is what makes a function's result depend on when it is called.
