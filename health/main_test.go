@@ -7,12 +7,13 @@ import (
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 )
 
-// childEnv makes the test binary another program: its value is the name of an
-// entry of children.
-const childEnv = "HEALTH_TEST_CHILD"
+// childEnv is set to the name of what this program does instead of testing.
+const childEnv = "LVSKIT_HEALTH_CHILD"
 
-// children are what tests run as processes of their own.
-var children = map[string]func(){}
+// children are programs of the tests; the files that need one add it in an init.
+var children = map[string]func(){
+	"sentry": sentryMain,
+}
 
 func TestMain(m *testing.M) {
 	if child := children[os.Getenv(childEnv)]; child != nil {

@@ -147,7 +147,7 @@ func (m *Monitor) replace(p *probe, prober Prober, now time.Duration) {
 // plan makes sure that the loop looks at a probe in time.
 func (m *Monitor) plan(p *probe) {
 	m.loop.due.set(p, p.deadline(m.hunger.total))
-	m.loop.rouse()
+	m.loop.sooner()
 }
 
 // Remove forgets a check, if there is one with this ID. A probe that is under way

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -21,12 +22,13 @@ func clock() time.Time { return time.Now() }
 // now is the time since the epoch of the Monitor, by the monotonic clock.
 func (m *Monitor) now() time.Duration { return time.Since(m.epoch) }
 
-// loop is one Run. The Monitor's mutex guards all but the first four fields.
+// loop is one Run. The Monitor's mutex guards all but what is above due.
 type loop struct {
 	m       *Monitor
 	ctx     context.Context // of the probes
 	notify  *notifier
 	wake    chan struct{}
+	watch   chan struct{} // a worker has begun
 	workers sync.WaitGroup
 
 	due      schedule
@@ -34,6 +36,7 @@ type loop struct {
 	working  int           // workers, each with a probe under way
 	fresh    int           // probes that have not been made yet
 	next     time.Duration // when the loop looks again
+	watched  time.Duration // when the watchdog looks again
 	stopping bool
 }
 
@@ -44,19 +47,19 @@ type run struct {
 	timeout time.Duration
 	began   time.Time
 	at      time.Duration // the same by the Monitor's clock
-	starved time.Duration // what the process had missed then
 	cancel  context.CancelFunc
 }
 
 func (m *Monitor) run(ctx context.Context) error {
 	probing, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l := &loop{m: m, ctx: probing, notify: newNotifier(m.cfg), wake: make(chan struct{}, 1), next: never}
+	l := &loop{m: m, ctx: probing, notify: newNotifier(m.cfg), wake: make(chan struct{}, 1), watch: make(chan struct{}, 1), next: never, watched: never}
 	if !l.begin() {
 		return opError("run", "", ErrRunning)
 	}
 	var telling sync.WaitGroup
 	telling.Go(l.notify.run)
+	l.workers.Go(l.guard)
 	l.turn(ctx)
 	l.end()
 	cancel()
@@ -149,20 +152,56 @@ func (l *loop) round() time.Duration {
 		l.fire(p, now)
 	}
 	l.next = l.due.first()
-	if l.working > 0 {
-		l.next = min(l.next, now+watchEvery)
-	}
 	return max(l.next-now, 0)
 }
 
-// rouse makes the loop look at a schedule that has become earlier.
-func (l *loop) rouse() {
+// guard is the watchdog: while probes are under way it sees how late this process
+// is. A goroutine that the network wakes up may come after all others that wait for a
+// processor, and so does one that calls Gosched.
+func (l *loop) guard() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-l.watch:
+		case <-l.ctx.Done():
+			return
+		}
+		runtime.Gosched()
+		if l.look() {
+			timer.Reset(watchEvery)
+		}
+	}
+}
+
+// look says whether the watchdog is needed.
+func (l *loop) look() bool {
+	m := l.m
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	m.hunger.late(l.watched, now)
+	l.watched = never
+	if l.working > 0 {
+		l.watched = now + watchEvery
+	}
+	return l.working > 0
+}
+
+// sooner makes the loop look at a schedule that has become earlier.
+func (l *loop) sooner() {
 	if l.due.first() < l.next {
 		l.next = l.due.first()
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+		rouse(l.wake)
+	}
+}
+
+// rouse wakes up who waits for the channel, now or next time.
+func rouse(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 
@@ -191,7 +230,10 @@ func (l *loop) start(p *probe, now time.Duration) {
 		l.queue.push(p)
 		return
 	}
-	l.working++
+	if l.working++; l.working == 1 {
+		l.watched = min(l.watched, now)
+		rouse(l.watch)
+	}
 	r := l.launch(p, now)
 	l.workers.Go(func() { l.work(r) })
 }
@@ -203,7 +245,7 @@ func (l *loop) launch(p *probe, now time.Duration) *run {
 		l.fresh--
 	}
 	p.phase = underway
-	p.run = &run{p: p, prober: p.prober, timeout: p.timeout(), began: clock(), at: now, starved: l.m.hunger.total}
+	p.run = &run{p: p, prober: p.prober, timeout: patient(p.timeout(), p.excused), began: clock(), at: now}
 	return p.run
 }
 
@@ -239,16 +281,13 @@ func (l *loop) done(r *run, report Report, err error) (next *run) {
 	defer m.mu.Unlock()
 	now, ended := m.now(), clock()
 	m.hunger.late(l.next, now)
+	m.hunger.late(l.watched, now)
 	if p := r.p; p.run == r {
 		p.run = nil
-		if err != nil && !errors.Is(err, ErrInconclusive) {
-			if starved := starvedError(m.hunger.total-r.starved, r.timeout, r.began, ended, err); starved != nil {
-				err = starved
-			}
-		}
+		err = l.judge(r, ended, err)
 		l.conclude(p, r.at, now, outcome{at: ended, took: ended.Sub(r.began), report: report, err: err})
 		l.due.set(p, p.deadline(m.hunger.total))
-		l.rouse()
+		l.sooner()
 	}
 	if p := l.queue.head; p != nil && !l.stopping {
 		l.queue.remove(p)
@@ -258,6 +297,18 @@ func (l *loop) done(r *run, report Report, err error) (next *run) {
 	}
 	l.working--
 	return nil
+}
+
+// judge excuses a failure that may be due to this machine alone.
+func (l *loop) judge(r *run, ended time.Time, err error) error {
+	if err != nil && !errors.Is(err, ErrInconclusive) {
+		if excused := excuse(l.m.hunger.worst(r.at), parted(r.began, ended), r.timeout, err); excused != nil {
+			r.p.excused++
+			return excused
+		}
+	}
+	r.p.excused = 0
+	return err
 }
 
 // conclude gives a result to the members, and says when the next probe is due.

@@ -16,6 +16,7 @@ type probe struct {
 	due     time.Duration // when it is to begin, or was to begin if it waits or is under way
 	asked   time.Duration // since when it waits for a place
 	run     *run          // while it is under way
+	excused int           // failures in a row
 
 	// For the schedule: when something is to be done, and the place in the heap.
 	at      time.Duration

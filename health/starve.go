@@ -2,41 +2,92 @@ package health
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
-// While probes are under way the loop looks every watchEvery whether it comes in time.
 const (
+	// watchEvery is how often the watchdog looks whether it comes in time.
 	watchEvery = 10 * time.Millisecond
 	// tolerated is a lateness that every machine has.
-	tolerated = 2 * time.Millisecond
+	tolerated = 5 * time.Millisecond
+	// latestMost bounds what is remembered.
+	latestMost = 256
+	// Of a probe that fails a single lateness of a starvedShare of its timeout is to
+	// blame: a probe waits for the processor several times.
+	starvedShare = 8
+	// From the second failure in a row that was of that kind, the timeout is
+	// doubled with each, but not beyond this.
+	patientMost = 30 * time.Second
 )
 
-// starvation knows for how long this process could not do what was due, because
-// it was stopped, or because others had the processors.
+// starvation knows when this process could not do what was due, because it was
+// stopped, or because others had the processors.
 type starvation struct {
-	total time.Duration // so far
-	until time.Duration // what came before is in total
+	total  time.Duration // so far
+	until  time.Duration // what came before is in total
+	times  uint64
+	latest []lateness // in order of time, each longer than those behind it
 }
 
-// late tells that something which was due at this time is done now.
+type lateness struct {
+	at, late time.Duration
+}
+
+// late tells that something which was due at this time is done only now.
 func (s *starvation) late(due, now time.Duration) {
-	from := max(due, s.until)
-	if now-due > tolerated && now > from {
+	late := now - due
+	if late <= tolerated {
+		return
+	}
+	if from := max(due, s.until); now > from {
 		s.total += now - from
+		s.times++
 		s.until = now
 	}
+	n := len(s.latest)
+	for n > 0 && s.latest[n-1].late <= late {
+		n--
+	}
+	if n == latestMost {
+		n--
+	}
+	s.latest = append(s.latest[:n], lateness{now, late})
 }
 
-// starved is why a probe that failed is not held against what it probed: of its
-// time the process missed a quarter of the timeout or more. Or the clocks have
-// parted: the machine was suspended.
-func starvedError(missed, timeout time.Duration, began, ended time.Time, err error) error {
-	if missed >= timeout/4 {
-		return fmt.Errorf("%w: the process was starved for %v of the probe: %w", ErrInconclusive, missed.Round(time.Millisecond), err)
+// worst is the longest lateness that ended since then.
+func (s *starvation) worst(since time.Duration) time.Duration {
+	n, _ := slices.BinarySearchFunc(s.latest, since, func(l lateness, t time.Duration) int { return int(l.at - t) })
+	if n == len(s.latest) {
+		return 0
 	}
-	if gap := ended.Round(0).Sub(began.Round(0)) - ended.Sub(began); gap.Abs() > max(timeout/4, 100*time.Millisecond) {
-		return fmt.Errorf("%w: the machine slept, or its clock was set, by %v during the probe: %w", ErrInconclusive, gap.Round(time.Millisecond), err)
+	return s.latest[n].late
+}
+
+// excuse is why a probe that failed is not held against what it probed: the process
+// was starved, or the machine was suspended, which parts the clocks. It is nil if
+// there is no excuse.
+func excuse(worst, gap, timeout time.Duration, err error) error {
+	switch {
+	case worst >= timeout/starvedShare:
+		return fmt.Errorf("%w: this process was late by %v: %w", ErrInconclusive, worst.Round(time.Millisecond), err)
+	case gap.Abs() >= max(timeout/starvedShare, 100*time.Millisecond):
+		return fmt.Errorf("%w: this machine slept, or its clock was set, by %v: %w", ErrInconclusive, gap.Round(time.Millisecond), err)
 	}
 	return nil
+}
+
+// parted is by how much the wall clock went on more than the monotonic clock.
+func parted(began, ended time.Time) time.Duration {
+	return ended.Round(0).Sub(began.Round(0)) - ended.Sub(began)
+}
+
+// patient is the timeout of a probe after failures in a row that were excused, so
+// that a process which is always late comes to a conclusion in the end.
+func patient(timeout time.Duration, excused int) time.Duration {
+	for long := timeout; excused > 1 && long < patientMost; excused-- {
+		long = min(2*long, patientMost)
+		timeout = long
+	}
+	return timeout
 }
