@@ -5,6 +5,7 @@
 //	vrrp    who holds the virtual address: VRRP v2 and v3 (RFC 9568), beside keepalived or FRR
 //	vip     virtual addresses on interfaces, loopback and tunnel devices: put there, announced,
 //	        watched; ARP suppression
+//	health  which servers live: probes, thresholds, what results mean for a pool or a priority
 //	sysctl  the kernel settings that each role in a cluster needs
 //
 // The packages do not import each other. A program composes them in its main;
@@ -13,6 +14,8 @@
 //	examples/director    the director of a cluster: settings, virtual address, virtual service
 //	examples/realserver  a real server behind it, by direct routing or by tunnel
 //	examples/vrrp        a virtual router: election, address, announcements
+//	examples/ha-proxy-pair  two machines with nginx and one address, which follows the living nginx
+//	examples/quickstart  a pair of directors and three web servers, under load, dying and coming back
 //	examples/cluster     a whole cluster of director and real servers on one machine
 //
 // # How they compose
@@ -29,6 +32,10 @@
 // when it becomes Active, and release it when it does not stay so. vrrp knows vip
 // only as an interface of three methods.
 //
+// Real servers are watched by a health.Monitor; what it finds goes through a
+// health.Pool, which says who is served with what weight, into the state that ipvs is
+// to apply. By health.Priority or a vrrp.Tracker it moves the address as well.
+//
 // All that writes to the kernel takes the wanted state, reads what the kernel
 // has, and makes the smallest change: Plan says what that would be, Apply does
 // it. What lvskit creates carries a mark; what lacks it is never touched. A
@@ -42,6 +49,9 @@
 //	vrrp     any                                     CAP_NET_RAW
 //	vip      any; marks addresses in the kernel      CAP_NET_ADMIN
 //	         since 5.18                              CAP_NET_RAW to announce
+//	health   any                                     none; CAP_NET_ADMIN for firewall
+//	                                                 marks, CAP_NET_RAW for ICMP where
+//	                                                 ping sockets are not allowed
 //	sysctl   any; net/ipv4/vs once ip_vs is loaded   CAP_NET_ADMIN, and /proc/sys
 //	                                                 read-write for what is not of
 //	                                                 one interface
