@@ -25,10 +25,12 @@ var needed = []debian.Package{
 	{Name: "iptables", Has: "iptables-restore", Why: "backend and peer of nat"},
 	{Name: "nftables", Has: "nft", Unit: "nftables.service", Why: "peer of nat"},
 	{Name: "nginx-light", Has: "nginx", Unit: "nginx.service", Why: "real server that is not written in Go"},
+	{Name: "python3-aiosmtpd", Has: "aiosmtpd", Why: "mail server that is not written in Go"},
 	{Name: "tcpdump", Has: "tcpdump", Why: "another eye on captured packets"},
 	{Name: "iputils-ping", Has: "ping", Why: "client of the virtual address"},
 	{Name: "iputils-arping", Has: "arping", Why: "who answers for an address"},
 	{Name: "curl", Has: "curl", Why: "client that is not written in Go"},
+	{Name: "openssl", Has: "openssl", Why: "TLS server that is not written in Go"},
 	{Name: "procps", Has: "sysctl", Why: "peer of sysctl"},
 }
 
