@@ -31,7 +31,8 @@ type Monitor struct {
 	mu     sync.Mutex // guards all below, and every probe and member
 	checks map[string]*member
 	shared map[string]*probe // by Key
-	loop   *loop             // nil while Run does not run
+	loop   *loop             // nil unless Run runs
+	notify *notifier         // nil before Run and after it has returned
 	hunger starvation
 }
 
@@ -163,8 +164,8 @@ func (m *Monitor) Remove(id string) {
 	}
 	delete(m.checks, id)
 	m.dismiss(one)
-	if m.loop != nil {
-		m.loop.notify.forget(one)
+	if m.notify != nil {
+		m.notify.forget(one)
 	}
 }
 

@@ -47,13 +47,18 @@ type run struct {
 	timeout time.Duration
 	began   time.Time
 	at      time.Duration // the same by the Monitor's clock
+	ctx     context.Context
 	cancel  context.CancelFunc
 }
 
 func (m *Monitor) run(ctx context.Context) error {
-	probing, cancel := context.WithCancel(ctx)
+	// Probes do not see ctx: they would fail before the loop knows why.
+	probing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	l := &loop{m: m, ctx: probing, notify: newNotifier(m.cfg), wake: make(chan struct{}, 1), watch: make(chan struct{}, 1), next: never, watched: never}
+	l := &loop{
+		m: m, ctx: probing, notify: newNotifier(m.cfg), next: never, watched: never,
+		wake: make(chan struct{}, 1), watch: make(chan struct{}, 1),
+	}
 	if !l.begin() {
 		return opError("run", "", ErrRunning)
 	}
@@ -66,6 +71,9 @@ func (m *Monitor) run(ctx context.Context) error {
 	err := l.join()
 	l.notify.close()
 	telling.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.notify = nil
 	return opError("run", "", err)
 }
 
@@ -74,10 +82,10 @@ func (l *loop) begin() bool {
 	m := l.m
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.loop != nil {
+	if m.notify != nil {
 		return false
 	}
-	m.loop = l
+	m.loop, m.notify = l, l.notify
 	now := m.now()
 	probes := map[*probe]bool{}
 	for _, one := range m.checks {
@@ -95,7 +103,7 @@ func (l *loop) begin() bool {
 	return true
 }
 
-// end takes the loop from the Monitor.
+// end takes the loop from the Monitor; what is under way is cancelled.
 func (l *loop) end() {
 	l.m.mu.Lock()
 	defer l.m.mu.Unlock()
@@ -244,9 +252,10 @@ func (l *loop) launch(p *probe, now time.Duration) *run {
 		p.fresh = false
 		l.fresh--
 	}
-	p.phase = underway
-	p.run = &run{p: p, prober: p.prober, timeout: patient(p.timeout(), p.excused), began: clock(), at: now}
-	return p.run
+	r := &run{p: p, prober: p.prober, timeout: patient(p.timeout(), p.excused), began: clock(), at: now}
+	r.ctx, r.cancel = context.WithDeadline(l.ctx, r.began.Add(r.timeout))
+	p.phase, p.run = underway, r
+	return r
 }
 
 // work is a worker: it makes one probe after the other, while some wait.
@@ -258,19 +267,12 @@ func (l *loop) work(r *run) {
 
 // make makes a probe, and returns another that has waited.
 func (l *loop) make(r *run) (next *run) {
-	ctx, cancel := context.WithDeadline(l.ctx, r.began.Add(r.timeout))
-	l.m.mu.Lock()
-	r.cancel = cancel
-	if r.p.run != r {
-		cancel()
-	}
-	l.m.mu.Unlock()
 	report, err := Report{}, errGone
 	defer func() {
-		cancel()
+		r.cancel()
 		next = l.done(r, report, err)
 	}()
-	report, err = r.prober.Probe(ctx)
+	report, err = r.prober.Probe(r.ctx)
 	return nil
 }
 
@@ -332,7 +334,7 @@ func (l *loop) abandon(p *probe) {
 	switch {
 	case p.phase == waiting:
 		l.queue.remove(p)
-	case p.run != nil && p.run.cancel != nil:
+	case p.run != nil:
 		p.run.cancel()
 	}
 	p.run, p.phase = nil, idle
