@@ -93,7 +93,7 @@ type (
 	}
 	check struct {
 		Kind     string   `json:"kind"`
-		Path     string   `json:"path"`
+		Path     string   `json:"path,omitempty"`
 		Interval duration `json:"interval"`
 		Timeout  duration `json:"timeout"`
 		Retry    duration `json:"retry"`

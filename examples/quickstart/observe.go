@@ -13,7 +13,7 @@ import (
 )
 
 // look is how often the directors' tables are read.
-const look = 20 * time.Millisecond
+const look = 50 * time.Millisecond
 
 // observer sees the cluster from outside: who is Active is who advertises it
 // on the network, and the pool is what is in that director's table.
@@ -151,16 +151,16 @@ func (o *observer) now() view {
 	return v
 }
 
-// takeOver is the time from the last advertisement of a director to the first
-// one of another, the way the protocol counts it.
-func (o *observer) takeOver(from string) (took time.Duration, by string) {
+// takeOver is the last advertisement of a director and the first one of another
+// after it; false if there is no such pair.
+func (o *observer) takeOver(from string) (last, first advert, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i := len(o.adverts) - 1; i > 0; i-- {
-		last, first := o.adverts[i-1], o.adverts[i]
+		last, first = o.adverts[i-1], o.adverts[i]
 		if last.from == from && first.from != from {
-			return first.at.Sub(last.at), first.from
+			return last, first, true
 		}
 	}
-	return 0, ""
+	return advert{}, advert{}, false
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -135,7 +136,7 @@ func (s *scenario) serverDies(ctx context.Context) error {
 	}
 	err := s.await(ctx, dead+" is out of the pool", func() bool {
 		v := s.observer.now()
-		return v.active != "" && !contains(v.pool, dead)
+		return v.active != "" && !slices.Contains(v.pool, dead)
 	})
 	if err != nil {
 		return err
@@ -143,7 +144,9 @@ func (s *scenario) serverDies(ctx context.Context) error {
 	out := s.clock() - died
 	s.result.ServerOutMS = ms(out)
 	s.begin("two servers are left", "", fmt.Sprintf("%s is out of the pool after %s", dead, short(out)))
-	return nil
+	return s.await(ctx, dead+" is out of the pool of the other director, too", func() bool {
+		return !slices.ContainsFunc(directors, func(d machine) bool { return slices.Contains(s.observer.read(ctx, d.name), dead) })
+	})
 }
 
 // directorDies takes the power of the Active director.
@@ -152,8 +155,9 @@ func (s *scenario) directorDies(ctx context.Context) error {
 	if dead == "" {
 		return fmt.Errorf("no director is Active, though nothing has happened to them\n%s", s.outputs())
 	}
-	died := s.begin("no director is Active", "nobody takes packets to the virtual address until the other director does",
+	s.begin("no director is Active", "nobody takes packets to the virtual address until the other director does",
 		dead+" dies: its program is killed (SIGKILL) and its cable pulled out")
+	died, at := time.Now(), s.clock()
 	if err := s.powerOff(dead); err != nil {
 		return err
 	}
@@ -166,9 +170,13 @@ func (s *scenario) directorDies(ctx context.Context) error {
 		return err
 	}
 	answered, _ := s.firstAnswer()
-	took, by := s.observer.takeOver(dead)
-	s.result.TakeoverMS, s.result.OutageMS = ms(took), ms(answered-died)
-	s.begin(by+" is alone", "", fmt.Sprintf("%s has the address; requests are answered again after %s", by, short(answered-died)))
+	last, first, ok := s.observer.takeOver(dead)
+	if !ok {
+		return fmt.Errorf("no advertisement was heard of another director than %s\n%s", dead, s.outputs())
+	}
+	s.result.TakeoverMS, s.result.SilenceMS, s.result.OutageMS = ms(first.at.Sub(died)), ms(first.at.Sub(last.at)), ms(answered-at)
+	s.begin(first.from+" is alone", "",
+		fmt.Sprintf("%s has the address; requests are answered again after %s", first.from, short(answered-at)))
 	return nil
 }
 
@@ -208,7 +216,7 @@ func (s *scenario) answered() bool {
 func (s *scenario) await(ctx context.Context, what string, ok func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	tick := time.NewTicker(look / 2)
+	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for !ok() {
 		select {

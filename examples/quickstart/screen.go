@@ -30,11 +30,16 @@ type screen struct {
 
 func newScreen(out *os.File, j *journal, now func() view) *screen {
 	s := &screen{out: out, journal: j, view: now}
-	term := os.Getenv("TERM")
-	s.live = width(out) > 0 && term != "dumb"
-	color := s.live && os.Getenv("NO_COLOR") == ""
-	s.look = func() style { return style{width: width(out), color: color} }
+	columns := func() int { return width(out) }
+	s.live, s.look = manner(columns, os.Getenv)
 	return s
+}
+
+// manner is how to draw on what has so many columns (0: no terminal).
+func manner(columns func() int, getenv func(string) string) (live bool, look func() style) {
+	live = columns() > 0 && getenv("TERM") != "dumb"
+	color := live && getenv("NO_COLOR") == "" // no-color.org
+	return live, func() style { return style{width: columns(), color: color} }
 }
 
 // run draws until ctx ends, and then what is left.

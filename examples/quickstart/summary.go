@@ -16,10 +16,12 @@ type result struct {
 	Dataplane string `json:"dataplane"`
 	Requests  int    `json:"requests"` // that the client sent
 	Failed    int    `json:"failed"`
-	// TakeoverMS is from the last advertisement of the director that died to the
-	// first one of the other, BoundMS what the protocol allows.
+	// TakeoverMS is from the death of the director to the first advertisement of the
+	// other, BoundMS the most that the protocol allows for it. SilenceMS is from the
+	// last advertisement of the dead one, from where the protocol counts.
 	TakeoverMS float64 `json:"takeover_ms"`
 	BoundMS    float64 `json:"bound_ms"`
+	SilenceMS  float64 `json:"silence_ms"`
 	// OutageMS is from the death of the director to the first answer to a request
 	// that was sent after it.
 	OutageMS float64 `json:"outage_ms"`
@@ -63,9 +65,15 @@ func (r result) words(width int) string {
 	var b strings.Builder
 	b.WriteString("\n")
 	say := func(label, text string) {
-		for _, line := range wrap(text, width-widthOfLabel) {
+		indent := widthOfLabel
+		if strings.HasPrefix(text, "- ") {
+			indent += len("- ")
+		}
+		for i, line := range wrap(text, width-indent) {
+			if i > 0 {
+				label = strings.Repeat(" ", indent)
+			}
 			fmt.Fprintf(&b, "%-*s%s\n", widthOfLabel, label, line)
-			label = ""
 		}
 	}
 	if !r.held {
@@ -90,10 +98,10 @@ func (r result) takeOverInWords() string {
 	if r.TakeoverMS > r.BoundMS {
 		verdict = fmt.Sprintf("%.1f ms above", r.TakeoverMS-r.BoundMS)
 	}
-	return fmt.Sprintf("The other director took over %.0f ms after the last sign of life of the dead one: %s the protocol's bound of "+
-		"%.0f ms (3 advertisement intervals of %v and a skew of %.0f ms, RFC 9568, section 6.1). "+
-		"The client had an answer again %.0f ms after the death.",
-		r.TakeoverMS, verdict, r.BoundMS, r.interval, ms(skew(r.interval, directors[1].priority)), r.OutageMS)
+	return fmt.Sprintf("The other director took over %.0f ms after the death of the Active one: %s the protocol's bound of %.0f ms "+
+		"(3 advertisement intervals of %v and a skew of %.0f ms, RFC 9568, section 6.1). It counts from the last advertisement "+
+		"of the dead one, which was %.1f ms ago then. The client had an answer again %.0f ms after the death.",
+		r.TakeoverMS, verdict, r.BoundMS, r.interval, ms(skew(r.interval, directors[1].priority)), r.SilenceMS, r.OutageMS)
 }
 
 func (r result) serverInWords() string {
@@ -114,11 +122,11 @@ func (r result) requestsInWords() string {
 }
 
 func lostInWords(p phase) string {
-	why := "not expected"
+	why := "this is not expected"
 	if p.Why != "" {
 		why = p.Why
 	}
-	return fmt.Sprintf("%d of %d while %s: %s.", p.Failed, p.Requests, p.Name, why)
+	return fmt.Sprintf("- %d of %d while %s: %s.", p.Failed, p.Requests, p.Name, why)
 }
 
 func counts(of map[string]int) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -85,7 +86,7 @@ var poolWidth = len(strings.Join(poolNames(nil), " "))
 // dots.
 func poolNames(pool []string) (names []string) {
 	for _, w := range webs {
-		if contains(pool, w.name) {
+		if slices.Contains(pool, w.name) {
 			names = append(names, w.name)
 		} else {
 			names = append(names, strings.Repeat(".", len(w.name)))
@@ -128,10 +129,10 @@ func (s style) slots(slots [slotsPerSecond]slot) string {
 			b.WriteString(s.paint(yellow, "+"))
 		case sl.failed > 0:
 			b.WriteString(s.paint(red, "x"))
-		case sl.answered > 0:
-			b.WriteString(s.paint(green, "#"))
 		case sl.pending() > 0:
 			b.WriteString("?")
+		case sl.answered > 0:
+			b.WriteString(s.paint(green, "#"))
 		default:
 			b.WriteString(" ")
 		}
@@ -177,15 +178,6 @@ func orNobody(active string) string {
 		return "nobody"
 	}
 	return active
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // short is a duration for people.
