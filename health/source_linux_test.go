@@ -37,8 +37,7 @@ func newStreet(t *testing.T) street {
 	s.first = labtest.Connect(t, s.prober, lan, "10.0.0.1/24", "10.0.0.2/24", "2001:db8::1/64", "2001:db8::2/64")
 	s.second = labtest.Connect(t, s.prober, lan, "10.0.0.3/24")
 	link := labtest.Connect(t, s.server, lan, "10.0.0.9/24", "2001:db8::9/64")
-	mac := link.MAC()
-	s.local = netip.AddrPortFrom(netip.AddrFrom16([16]byte{0xfe, 0x80, 8: mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]}), 80)
+	s.local = netip.AddrPortFrom(linkLocal(link.MAC()), 80)
 	listener, err := s.server.Listen("tcp", "[::]:80")
 	if err != nil {
 		t.Fatal(err)
@@ -56,34 +55,46 @@ func newStreet(t *testing.T) street {
 	return s
 }
 
-// syn is where a TCP SYN to port 80 comes from; false for other frames.
-func syn(frame []byte) (from netip.AddrPort, ok bool) {
+// linkLocal is the address that the kernel makes from a MAC address.
+func linkLocal(mac net.HardwareAddr) netip.Addr {
+	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+}
+
+// Flags of TCP.
+const (
+	tcpFIN = 1
+	tcpSYN = 2
+	tcpRST = 4
+)
+
+// sent is where a segment to port 80 comes from, and its flags, which are 0 for other
+// frames.
+func sent(frame []byte) (from netip.AddrPort, flags byte) {
 	if len(frame) < 54 {
-		return from, false
+		return from, 0
 	}
 	var addr netip.Addr
 	var tcp []byte
 	switch binary.BigEndian.Uint16(frame[12:]) {
 	case unix.ETH_P_IP:
 		if frame[23] != unix.IPPROTO_TCP {
-			return from, false
+			return from, 0
 		}
 		addr, tcp = netip.AddrFrom4([4]byte(frame[26:])), frame[14+int(frame[14]&15)*4:]
 	case unix.ETH_P_IPV6:
 		if frame[20] != unix.IPPROTO_TCP {
-			return from, false
+			return from, 0
 		}
 		addr, tcp = netip.AddrFrom16([16]byte(frame[22:])), frame[54:]
-	default:
-		return from, false
 	}
-	if len(tcp) < 20 || binary.BigEndian.Uint16(tcp[2:]) != 80 || tcp[13] != 2 {
-		return from, false
+	if len(tcp) < 20 || binary.BigEndian.Uint16(tcp[2:]) != 80 {
+		return from, 0
 	}
-	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(tcp)), true
+	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(tcp)), tcp[13]
 }
 
-func isSYN(frame []byte) bool { _, ok := syn(frame); return ok }
+func isSYN(frame []byte) bool { _, flags := sent(frame); return flags == tcpSYN }
+func isEnd(frame []byte) bool { _, flags := sent(frame); return flags&(tcpFIN|tcpRST) != 0 }
 
 // TestSourceByPackets looks at what is sent: its interface, address and port.
 func TestSourceByPackets(t *testing.T) {
@@ -107,6 +118,7 @@ func TestSourceByPackets(t *testing.T) {
 		{"a device and an address of another", Source{Device: "eth1", Addr: addr("10.0.0.2")}, s.addr, true, "10.0.0.2", 0},
 		{"a link-local address by its zone", Source{}, netip.AddrPortFrom(s.local.Addr().WithZone("eth1"), 80), true, "fe80::", 0},
 		{"a link-local address by the number of the zone", Source{}, netip.AddrPortFrom(s.local.Addr().WithZone(fmt.Sprint(s.first.Index())), 80), false, "fe80::", 0},
+		{"a link-local address by the zone of the source", Source{Addr: linkLocal(s.second.MAC()).WithZone("eth1")}, s.local, true, "fe80::", 0},
 		{"a link-local address by a device", Source{Device: "eth1"}, s.local, true, "fe80::", 0},
 	}
 	for _, tt := range tests {
@@ -115,14 +127,14 @@ func TestSourceByPackets(t *testing.T) {
 			if tt.second {
 				wire, other = other, wire
 			}
-			want, wrong := capture(t, wire), capture(t, other)
+			want, wrong := capture(t, wire, isSYN), capture(t, other, isSYN)
 			tt.source.NetNS = s.prober.Path()
 			judge(t, TCP{Addr: tt.to, Source: tt.source}, verdict{})
 			frame, err := want.Next(soon(t))
 			if err != nil {
 				t.Fatalf("nothing was sent through %s: %v", wire.Name(), err)
 			}
-			from, _ := syn(frame.Data)
+			from, _ := sent(frame.Data)
 			if !strings.HasPrefix(from.Addr().String(), tt.from) || tt.port != 0 && from.Port() != tt.port {
 				t.Errorf("sent from %v, want %v port %d", from, tt.from, tt.port)
 			}
@@ -133,9 +145,9 @@ func TestSourceByPackets(t *testing.T) {
 	}
 }
 
-func capture(t *testing.T, k *lab.Link) *lab.Capture {
+func capture(t *testing.T, k *lab.Link, filter func([]byte) bool) *lab.Capture {
 	t.Helper()
-	c, err := k.Capture(isSYN)
+	c, err := k.Capture(filter)
 	if err != nil {
 		t.Fatal(err)
 	}

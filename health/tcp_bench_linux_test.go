@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"regexp"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 func init() { children["tcp server"] = acceptForEver }
 
-// acceptForEver says where it listens, and closes what it accepts.
+// acceptForEver says where it listens, greets whom it accepts, and closes.
 func acceptForEver() {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -37,6 +38,7 @@ func acceptForEver() {
 		if err != nil {
 			continue
 		}
+		_ = unix.Sendto(c, []byte("+OK\r\n"), unix.MSG_NOSIGNAL, nil) // some do not wait for it
 		unix.Close(c)
 	}
 }
@@ -101,12 +103,26 @@ func BenchmarkTCP(b *testing.B) {
 		_, err := TCP{Addr: addr, Reset: true}.Probe(ctx)
 		return err
 	})
-	run("net.Dialer", func(ctx context.Context) error {
+	dial := func(ctx context.Context, read bool) error {
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr.String())
 		if err != nil {
 			return err
 		}
+		defer c.Close()
 		_ = c.(*net.TCPConn).SetLinger(0)
-		return c.Close()
+		if !read {
+			return nil
+		}
+		deadline, _ := ctx.Deadline()
+		_ = c.SetDeadline(deadline)
+		_, err = c.Read(make([]byte, 512))
+		return err
+	}
+	run("net.Dialer", func(ctx context.Context) error { return dial(ctx, false) })
+	greeting := regexp.MustCompile(`^\+OK`)
+	run("TCP with an answer", func(ctx context.Context) error {
+		_, err := TCP{Addr: addr, Reset: true, Expect: greeting}.Probe(ctx)
+		return err
 	})
+	run("net.Dialer with an answer", func(ctx context.Context) error { return dial(ctx, true) })
 }
