@@ -44,8 +44,8 @@ func TestHowConnectionsEnd(t *testing.T) {
 	}
 }
 
-// descriptors are how many this process has.
-func descriptors(t *testing.T) int {
+// openFiles is how many descriptors this process has.
+func openFiles(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -107,11 +107,11 @@ func TestProbesLeaveNothing(t *testing.T) {
 	}
 	ok.CloseClientConnections()
 	deadline := time.Now().Add(20 * time.Second)
-	for runtime.NumGoroutine() > goroutines || descriptors(t) > files {
+	for runtime.NumGoroutine() > goroutines || openFiles(t) > files {
 		if time.Now().After(deadline) {
 			stacks := make([]byte, 1<<16)
 			t.Fatalf("%d goroutines and %d descriptors, were %d and %d\n%s",
-				runtime.NumGoroutine(), descriptors(t), goroutines, files, stacks[:runtime.Stack(stacks, true)])
+				runtime.NumGoroutine(), openFiles(t), goroutines, files, stacks[:runtime.Stack(stacks, true)])
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -123,7 +123,7 @@ func calm(t *testing.T) (goroutines, files int) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	for same := 0; same < 20 && time.Now().Before(deadline); same++ {
-		if g, f := runtime.NumGoroutine(), descriptors(t); g != goroutines || f != files {
+		if g, f := runtime.NumGoroutine(), openFiles(t); g != goroutines || f != files {
 			goroutines, files, same = g, f, 0
 		}
 		time.Sleep(10 * time.Millisecond)
