@@ -11,20 +11,22 @@ import (
 	"time"
 
 	"github.com/lvskit/lvskit/health"
+	"github.com/lvskit/lvskit/ipvs"
 )
 
 // A checkFile is the "check" of a service: how each of its real servers is
 // watched. Its kind decides which fields there are besides these.
 type checkFile struct {
-	Kind     string     `json:"kind"`
-	Interval duration   `json:"interval"`
-	Down     duration   `json:"down"`
-	Retry    duration   `json:"retry"`
-	Timeout  duration   `json:"timeout"`
-	Rise     int        `json:"rise"`
-	Fall     int        `json:"fall"`
-	Port     uint16     `json:"port"`
-	Source   netip.Addr `json:"source"`
+	Kind       string     `json:"kind"`
+	Interval   duration   `json:"interval"`
+	Down       duration   `json:"down"`
+	Retry      duration   `json:"retry"`
+	Timeout    duration   `json:"timeout"`
+	Rise       int        `json:"rise"`
+	Fall       int        `json:"fall"`
+	Port       uint16     `json:"port"`
+	Source     netip.Addr `json:"source"`
+	ThroughVIP bool       `json:"through_vip"`
 
 	kind kind
 	text string // of the file: what is equal shares its probes
@@ -73,7 +75,10 @@ func (c *checkFile) of(to netip.AddrPort, from health.Source) health.Check {
 
 // validate finds what is wrong with the check of a real server: a Monitor that does
 // not run takes it or not.
-func (c *checkFile) validate(real netip.AddrPort) error {
+func (c *checkFile) validate(s service, real netip.AddrPort) error {
+	if c.ThroughVIP && s.forward == ipvs.ForwardMasq {
+		return at("through_vip", errors.New("it is for dr and tun: with nat a real server does not have the virtual address"))
+	}
 	m, err := health.New(health.Config{})
 	if err != nil {
 		return err

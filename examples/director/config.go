@@ -121,7 +121,7 @@ func (f serviceFile) service() (service, error) {
 		if f.Check == nil {
 			continue
 		}
-		if err := f.Check.validate(r.Addr); err != nil {
+		if err := f.Check.validate(s, r.Addr); err != nil {
 			return s, at("check", err)
 		}
 	}
@@ -173,6 +173,9 @@ func (c config) settings() ([]sysctl.Setting, error) {
 		default:
 			roles = append(roles, sysctl.DirectorDR(d))
 		}
+	}
+	if len(c.throughVIP()) > 0 {
+		roles = append(roles, throughSettings(c.interfaces))
 	}
 	if c.sync != nil {
 		roles = append(roles, syncSettings())

@@ -36,6 +36,7 @@ type director struct {
 	config    config
 	pools     []*pool
 	draining  map[drainKey]*drain
+	marks     marks
 	addresses *vip.Set // of the router
 	held      []vip.Address
 }
@@ -44,7 +45,7 @@ func newDirector(o options, out io.Writer) (d *director, err error) {
 	d = &director{
 		options: o, out: out, owned: &ownedServices{path: filepath.Join(o.runDir, "director.rules")},
 		changed: make(chan struct{}, 1), drained: make(chan drainKey), settled: make(chan struct{}),
-		draining: map[drainKey]*drain{},
+		draining: map[drainKey]*drain{}, marks: marks{},
 	}
 	if d.settings, err = sysctl.New(sysctl.Config{Record: filepath.Join(o.runDir, "director.sysctl")}); err != nil {
 		return nil, err

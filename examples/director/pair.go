@@ -76,9 +76,9 @@ func (d *director) daemon(ctx context.Context, part ipvs.DaemonState, running []
 // syncSettings let the other director know each connection soon, and again and
 // again, so that one that has just started knows all that are in use.
 func syncSettings() []sysctl.Setting {
-	const why = "a director that starts hears of each connection that is in use within 10 s"
+	const why = "a director that starts hears of each connection that is in use within 5 s"
 	return []sysctl.Setting{
-		{Key: sysctl.IPVS("sync_refresh_period"), Want: sysctl.Exactly(10), Reason: why},
+		{Key: sysctl.IPVS("sync_refresh_period"), Want: sysctl.Exactly(5), Reason: why},
 		{Key: sysctl.IPVS("sync_threshold"), Want: sysctl.Text("3 0"), Reason: "the period, not the number of packets, decides"},
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,7 +17,7 @@ func TestAPairUnderLoad(t *testing.T) {
 	first, second := r.directors[0], r.directors[1]
 	first.says("state backup -> active")
 	for _, s := range r.servers {
-		r.has(s, true, time.Minute)
+		r.served(s, true, time.Minute)
 	}
 	load := r.load()
 	load.more(r, 30)
@@ -26,7 +27,7 @@ func TestAPairUnderLoad(t *testing.T) {
 
 	victim := r.servers[0]
 	victim.die()
-	t.Logf("a dead server is out after %v", r.has(victim, false, slowest))
+	t.Logf("a dead server is out after %v", r.served(victim, false, slowest))
 	load.more(r, 10) // what was under way
 	load.reset()
 	load.more(r, 20)
@@ -34,7 +35,7 @@ func TestAPairUnderLoad(t *testing.T) {
 		t.Errorf("without %s: %v, failed %q", victim.Name(), by, failed)
 	}
 	victim.start()
-	t.Logf("a server that returns is in after %v", r.has(victim, true, slowest))
+	t.Logf("a server that returns is in after %v", r.served(victim, true, slowest))
 	load.more(r, 30)
 	if by, failed := load.reset(); by[victim.Name()] == 0 || len(failed) > 0 {
 		t.Errorf("with %s again: %v, failed %q", victim.Name(), by, failed)
@@ -44,13 +45,16 @@ func TestAPairUnderLoad(t *testing.T) {
 	r.reload(r.service(r.servers[0], r.servers[2]))
 	load.more(r, 30)
 	conn.lives("while its server is drained")
-	first.has(r.servers[1], true, 0)
+	first.served(r.servers[1], true, 0)
 	conn.close()
-	r.has(r.servers[1], false, time.Minute)
+	r.served(r.servers[1], false, time.Minute)
 	if by, failed := load.reset(); len(by) == 0 || len(failed) > 0 {
 		t.Errorf("a server was drained: %v, failed %q", by, failed)
 	}
 
+	if n := strings.Count(first.Output(), "state ") + strings.Count(second.Output(), "state "); n != 3 {
+		t.Errorf("%d transitions before a director died, want 3", n)
+	}
 	conn = r.connect(nil)
 	for range 5 {
 		conn.lives("before")

@@ -84,7 +84,7 @@ func newRig(t *testing.T, n int) *rig {
 		for _, setting := range []string{"arp_ignore=1", "arp_announce=2"} {
 			s.sysctl("net/ipv4/conf/all/" + setting)
 		}
-		labtest.Run(t, h, "ip", "address", "add", vipAddr+"/32", "dev", "lo")
+		s.holdVIP("lo")
 		s.start()
 		r.servers = append(r.servers, s)
 	}
@@ -113,7 +113,7 @@ const slowest = 500*time.Millisecond + 300*time.Millisecond + 2*2*time.Second + 
 // pair makes the two directors one cluster, of which the first is preferred.
 func (r *rig) pair() {
 	for i, m := range r.directors {
-		m.own["vrrp"] = object{"vrid": 51, "priority": 200 - 100*i, "interval": "300ms"}
+		m.own["vrrp"] = object{"vrid": 51, "priority": 200 - 100*i, "interval": "500ms"}
 		m.own["sync"] = object{"id": 7}
 	}
 }
@@ -149,10 +149,15 @@ func (r *rig) reload(service object) {
 		}
 		seen := strings.Count(m.Output(), "reloaded\n")
 		m.write()
-		if err := m.Signal(syscall.SIGHUP); err != nil {
-			r.Fatal(err)
-		}
+		m.hup()
 		r.until(m.Host.Name()+" has reloaded", func() bool { return strings.Count(m.Output(), "reloaded\n") > seen })
+	}
+}
+
+func (m *machine) hup() {
+	m.Helper()
+	if err := m.Signal(syscall.SIGHUP); err != nil {
+		m.Fatal(err)
 	}
 }
 
@@ -231,12 +236,13 @@ func (r *rig) within(limit time.Duration, what string, ok func() bool) time.Dura
 	return time.Since(begun)
 }
 
-// has waits until each director's table has, or has not, this real server.
-func (r *rig) has(s *server, want bool, limit time.Duration) time.Duration {
+// served waits until each director's table has, or has not, this real server in the
+// virtual service.
+func (r *rig) served(s *server, want bool, limit time.Duration) time.Duration {
 	r.Helper()
 	return r.within(limit, fmt.Sprintf("%s in the table: %v", s.Name(), want), func() bool {
 		for _, m := range r.directors {
-			if m.Process != nil && strings.Contains(m.table(), s.real()) != want {
+			if m.Process != nil && strings.Contains(m.table(), "-a -t "+target+" -r "+s.real()) != want {
 				return false
 			}
 		}

@@ -84,7 +84,7 @@ func (d *director) configure(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	if err := d.watch(cfg, have); err != nil {
+	if err := d.watch(ctx, cfg, have); err != nil {
 		return err
 	}
 	pools := make([]*pool, 0, len(cfg.services))
@@ -107,43 +107,6 @@ func (d *director) configure(ctx context.Context, cfg config) error {
 	return nil
 }
 
-// watch gives the monitor the checks of a configuration. Those that it has keep
-// their state. A real server that is in use already, by a run that was killed, is
-// taken for well until its check says otherwise.
-func (d *director) watch(cfg config, have []ipvs.ServiceStatus) error {
-	wanted := map[string]bool{}
-	for _, s := range cfg.services {
-		for _, real := range s.Destinations {
-			if s.check == nil {
-				continue
-			}
-			id, check := checkID(s.ID, real.Addr), s.check.of(real.Addr, health.Source{})
-			if inUse(have, drainKey{s.ID, real.Addr}) {
-				check.Initial = health.Up
-			}
-			if err := d.monitor.Set(id, check); err != nil {
-				return err
-			}
-			wanted[id] = true
-		}
-	}
-	for id := range d.monitor.Snapshot() {
-		if !wanted[id] {
-			d.monitor.Remove(id)
-		}
-	}
-	return nil
-}
-
-func inUse(have []ipvs.ServiceStatus, key drainKey) bool {
-	for _, s := range have {
-		if s.ID == key.service {
-			return slices.ContainsFunc(s.Destinations, func(d ipvs.DestinationStatus) bool { return d.Addr == key.real && d.Weight > 0 })
-		}
-	}
-	return false
-}
-
 // apply makes the table what is wanted now. In a while it may want something else
 // by itself.
 func (d *director) apply(ctx context.Context) (while time.Duration, err error) {
@@ -157,17 +120,21 @@ func (d *director) apply(ctx context.Context) (while time.Duration, err error) {
 			while = min(while, max(0, next.Sub(now)))
 		}
 	}
-	want = d.withDraining(want)
-	policy := d.owned.policy()
-	if err := d.owned.add(want); err != nil {
-		return while, err
-	}
-	changes, err := d.table.Apply(ctx, want, policy)
-	show(d.out, changes)
-	if err != nil {
+	want = append(d.withDraining(want), d.ways(d.config)...)
+	if err := d.change(ctx, want, d.owned.policy()); err != nil {
 		return while, err
 	}
 	return while, d.owned.set(want)
+}
+
+// change makes the table have these services, which are noted as ours before.
+func (d *director) change(ctx context.Context, want []ipvs.Service, policy ipvs.Policy) error {
+	if err := d.owned.add(want); err != nil {
+		return err
+	}
+	changes, err := d.table.Apply(ctx, want, policy)
+	show(d.out, changes)
+	return err
 }
 
 // reload reads the file again. One that is wrong changes nothing.
@@ -197,21 +164,6 @@ func (d *director) compatible(cfg config) error {
 		return nil
 	}
 	return at("vrrp", d.router.Update(d.elect(*cfg.router)))
-}
-
-// checked is called by the monitor.
-func (d *director) checked(c health.Change) {
-	if c.From != c.To {
-		reason := "passed"
-		if c.Err != nil {
-			reason = c.Err.Error()
-		}
-		fmt.Fprintf(d.out, "%s %s: %s\n", c.To, c.ID, reason)
-	}
-	select {
-	case d.changed <- struct{}{}:
-	default: // serve will look anyway
-	}
 }
 
 // patience is how long the addresses wait for the first results.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lvskit/lvskit/internal/lab"
+	"github.com/lvskit/lvskit/internal/lab/labtest"
 )
 
 // server is a real server that answers each line with its name and the line.
@@ -22,6 +23,8 @@ type server struct {
 	*lab.Host
 	addr netip.Addr
 	link *lab.Link
+	// device has the virtual address.
+	device string
 
 	mu    sync.Mutex // guards all below
 	ln    net.Listener
@@ -80,6 +83,17 @@ func (s *server) die() {
 	s.ln.Close()
 	for conn := range s.conns {
 		conn.Close()
+	}
+}
+
+// holdVIP gives the host the virtual address, on this device alone; "" is none.
+func (s *server) holdVIP(device string) {
+	s.t.Helper()
+	if s.device != "" {
+		labtest.Run(s.t, s.Host, "ip", "address", "del", vipAddr+"/32", "dev", s.device)
+	}
+	if s.device = device; device != "" {
+		labtest.Run(s.t, s.Host, "ip", "address", "add", vipAddr+"/32", "dev", device)
 	}
 }
 

@@ -22,12 +22,7 @@ func strict(path string, raw []byte, targets ...any) error {
 		if d, ok := target.(interface{ defaults() }); ok {
 			d.defaults()
 		}
-		v := reflect.ValueOf(target).Elem()
-		for i := range v.NumField() {
-			if name := v.Type().Field(i).Tag.Get("json"); name != "" {
-				fields[name] = v.Field(i)
-			}
-		}
+		collect(reflect.ValueOf(target).Elem(), fields)
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
@@ -60,6 +55,19 @@ func strict(path string, raw []byte, targets ...any) error {
 	return nil
 }
 
+// collect finds the fields that have a name in JSON, those of embedded structs
+// included.
+func collect(v reflect.Value, fields map[string]reflect.Value) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if name := f.Tag.Get("json"); name != "" {
+			fields[name] = v.Field(i)
+		} else if f.Anonymous {
+			collect(v.Field(i), fields)
+		}
+	}
+}
+
 // strictValue reads any JSON value into v.
 func strictValue(path string, raw json.RawMessage, v reflect.Value) error {
 	target := v.Addr().Interface()
@@ -73,7 +81,7 @@ func strictValue(path string, raw json.RawMessage, v reflect.Value) error {
 		return strictValue(path, raw, v.Elem())
 	case v.Kind() == reflect.Struct && !text:
 		return strict(path, raw, target)
-	case v.Kind() == reflect.Slice:
+	case v.Kind() == reflect.Slice && !text:
 		var all []json.RawMessage
 		if err := json.Unmarshal(raw, &all); err != nil {
 			return at(path, errors.New("want a list, in brackets"))
