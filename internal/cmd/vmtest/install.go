@@ -26,6 +26,7 @@ var needed = []debian.Package{
 	{Name: "nftables", Has: "nft", Unit: "nftables.service", Why: "peer of nat"},
 	{Name: "nginx-light", Has: "nginx", Unit: "nginx.service", Why: "real server that is not written in Go"},
 	{Name: "python3-aiosmtpd", Has: "aiosmtpd", Why: "mail server that is not written in Go"},
+	{Name: "dnsmasq-base", Has: "dnsmasq", Why: "peer of health: a name server"},
 	{Name: "tcpdump", Has: "tcpdump", Why: "another eye on captured packets"},
 	{Name: "iputils-ping", Has: "ping", Why: "client of the virtual address"},
 	{Name: "iputils-arping", Has: "arping", Why: "who answers for an address"},
