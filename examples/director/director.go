@@ -76,11 +76,12 @@ func (d *director) run(ctx context.Context, cfg config, hup <-chan os.Signal) (e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var running sync.WaitGroup
-	var errs [3]error
+	var errs [4]error
 	for i, part := range []func(context.Context) error{
 		d.monitor.Run,
 		func(ctx context.Context) error { return d.serve(ctx, hup) },
 		d.hold,
+		d.expose,
 	} {
 		running.Go(func() {
 			defer cancel()
