@@ -70,5 +70,5 @@
 // namespace (namespace_linux.go); error_linux.go explains. Attributes are
 // written and read by wire.go, wire_encode.go and wire_decode.go, as the types of
 // status.go. daemon.go and connection.go are the sync daemons and the connection
-// table.
+// table, totals.go is what all services have counted. Metrics are in ipvsprom.
 package ipvs
