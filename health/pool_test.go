@@ -97,8 +97,14 @@ func TestPolicy(t *testing.T) {
 			{0, "a:1:up b:1:?", "a=1 down 1"}, {0, "a:1:up b:1:up", "a=1 b=1 up 2"}, {0, "a:1:up b:1:down", "a=1 down 1"},
 		}},
 		{"with hysteresis it comes up at quorum+hysteresis and goes down below quorum-hysteresis", Policy{Quorum: 3, Hysteresis: 1}, []step{
-			{0, "a:3:up", "a=3 down 3"}, {0, "a:4:up", "a=4 up 4"}, {0, "a:3:up", "a=3 up 3"}, {0, "a:2:up", "a=2 up 2"},
-			{0, "a:1:up", "a=1 down 1"}, {0, "a:2:up", "a=2 down 2"}, {0, "a:3:up", "a=3 down 3"}, {0, "a:4:up", "a=4 up 4"},
+			{0, "a:3:up", "a=3 down 3"},
+			{0, "a:4:up", "a=4 up 4"},
+			{0, "a:3:up", "a=3 up 3"},
+			{0, "a:2:up", "a=2 up 2"},
+			{0, "a:1:up", "a=1 down 1"},
+			{0, "a:2:up", "a=2 down 2"},
+			{0, "a:3:up", "a=3 down 3"},
+			{0, "a:4:up", "a=4 up 4"},
 		}},
 		{"it goes down without any weight", Policy{Quorum: 2, Hysteresis: 1}, []step{
 			{0, "a:3:up", "a=3 up 3"}, {0, "a:3:up:0%", "a=0 down 0"},
@@ -171,7 +177,9 @@ func TestPolicy(t *testing.T) {
 			{0, "a:2:down b:1:down", "down 0"}, {0, "a:2:up b:1:up", "a=1 b=1 up 3 next 20s"}, {20 * time.Second, "a:2:up b:1:up", "a=2 b=1 up 3"},
 		}},
 		{"the weight that results want is the whole", Policy{SlowStart: 20 * time.Second}, []step{
-			{0, "a:100:down", "down 0"}, {0, "a:100:up:50%", "a=5 up 50 next 1s"}, {10 * time.Second, "a:100:up:+100", "a=110 up 200 next 11s"},
+			{0, "a:100:down", "down 0"},
+			{0, "a:100:up:50%", "a=5 up 50 next 1s"},
+			{10 * time.Second, "a:100:up:+100", "a=110 up 200 next 11s"},
 			{10 * time.Second, "a:100:up:0%", "a=0 down 0"},
 		}},
 		{"the quorum counts without slow start", Policy{SlowStart: 20 * time.Second, Quorum: 10, Sorry: true}, []step{
@@ -193,11 +201,15 @@ func TestPolicy(t *testing.T) {
 			{0, "a:10:down b:10:down", "a=10 b=10 down 0 open"}, {0, "a:10:up b:10:up", "a=10 b=10 up 20"},
 		}},
 		{"a slow start that is broken off begins anew", Policy{SlowStart: 20 * time.Second}, []step{
-			{0, "a:100:down", "down 0"}, {0, "a:100:up", "a=10 up 100 next 1s"}, {10 * time.Second, "a:100:up", "a=55 up 100 next 11s"},
-			{10 * time.Second, "a:100:down", "down 0"}, {11 * time.Second, "a:100:up", "a=10 up 100 next 12s"},
+			{0, "a:100:down", "down 0"},
+			{0, "a:100:up", "a=10 up 100 next 1s"},
+			{10 * time.Second, "a:100:up", "a=55 up 100 next 11s"},
+			{10 * time.Second, "a:100:down", "down 0"},
+			{11 * time.Second, "a:100:up", "a=10 up 100 next 12s"},
 		}},
 		{"the next change is the first of all members'", Policy{SlowStart: 20 * time.Second}, []step{
-			{0, "a:100:down b:100:down", "down 0"}, {500 * time.Millisecond, "a:100:down b:100:up", "b=10 up 100 next 1.5s"},
+			{0, "a:100:down b:100:down", "down 0"},
+			{500 * time.Millisecond, "a:100:down b:100:up", "b=10 up 100 next 1.5s"},
 			{time.Second, "a:100:up b:100:up", "a=10 b=10 up 200 next 1.5s"},
 		}},
 		{"members that are not given any more are forgotten", Policy{SlowStart: time.Minute}, []step{
