@@ -86,7 +86,7 @@ func TestSMTP(t *testing.T) {
 		{"TLS from the first byte", func(c net.Conn) { dialogue(nil, hi, ok, bye)(tls.Server(c, config)) }, SMTP{TLS: trust, Implicit: true}, verdict{}},
 		{"TLS from the first byte, and it has none", dialogue(nil, hi, ok, bye), SMTP{TLS: trust, Implicit: true}, verdict{"the server does not speak TLS", nil}},
 	}
-	for _, tt := range tests {
+	for _, tt := range thin(tests) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.probe.Addr = serve(t, tt.server)
 			report := judge(t, tt.probe, tt.want)

@@ -63,7 +63,7 @@ func TestTLS(t *testing.T) {
 		{"garbage", func(c net.Conn) { endless(c, "\x16\x03\x03\x00\x04\xff\x00\x00\x00") }, TLS{}, verdict{"handshake", nil}, time.Time{}},
 		{"a byte now and then", func(c net.Conn) { drip(c, "\x16\x03\x03\x10\x00"+strings.Repeat("x", 5000)) }, TLS{}, late, time.Time{}},
 	}
-	for _, tt := range tests {
+	for _, tt := range thin(tests) {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.probe.Addr = serve(t, tt.server)
 			if tt.name == "the connection is closed" {
