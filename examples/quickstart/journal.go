@@ -54,6 +54,7 @@ type journal struct {
 	failed   int
 	first    time.Duration // when the first of those sent since the mark was answered, 0: not yet
 	mark     time.Duration
+	stalled  time.Duration // the longest time for which the client itself stood still
 }
 
 func newJournal(clock func() time.Duration) *journal {
@@ -68,6 +69,13 @@ func (j *journal) begin(name, why, text string) time.Duration {
 	j.phases = append(j.phases, phase{Name: name, Why: why, From: now, FromMS: ms(now)})
 	j.events = append(j.events, event{now, text})
 	return now
+}
+
+// stall notes that the client was late by so much.
+func (j *journal) stall(late time.Duration) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.stalled = max(j.stalled, late)
 }
 
 // sent notes that a request begins now.

@@ -36,13 +36,18 @@ func newLoad(from *lab.Host, rate int, j *journal) *load {
 func (l *load) run(ctx context.Context) {
 	var requests sync.WaitGroup
 	defer requests.Wait()
-	tick := time.NewTicker(time.Second / time.Duration(l.rate))
+	interval := time.Second / time.Duration(l.rate)
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			now := time.Now()
+			l.journal.stall(now.Sub(last) - interval)
+			last = now
 			start := l.journal.sent()
 			requests.Go(func() {
 				server, err := l.get(context.WithoutCancel(ctx))

@@ -32,8 +32,11 @@ type result struct {
 	Phases           []phase        `json:"phases"`
 	Answers          map[string]int `json:"answers"` // by web server
 	Causes           map[string]int `json:"causes"`  // of the failures
-	LeftBehind       []string       `json:"left_behind"`
-	ModulesLoaded    []string       `json:"modules_loaded"`
+	// StalledMS is the longest time for which the client itself stood still: how far
+	// this machine can be trusted to measure.
+	StalledMS     float64  `json:"stalled_ms"`
+	LeftBehind    []string `json:"left_behind"`
+	ModulesLoaded []string `json:"modules_loaded"`
 
 	interval time.Duration
 	held     bool
@@ -47,6 +50,7 @@ func (s *scenario) sum(cfg config) result {
 	r.Requests, r.Failed = s.requests, s.failed
 	r.BoundMS, r.ServerOutBoundMS = ms(bound(cfg.interval, directors[1].priority)), ms(watching.promise())
 	r.Phases, r.Answers, r.Causes = slices.Clone(s.phases), maps.Clone(s.answers), maps.Clone(s.causes)
+	r.StalledMS = ms(s.stalled)
 	r.interval, r.held = cfg.interval, cfg.hold
 	return r
 }
@@ -56,6 +60,9 @@ const (
 	widthOfLabel = 14
 	widthOfWords = 100
 )
+
+// busy is from how many milliseconds on a stall is worth a word.
+const busy = 100
 
 // words is the result for people, for a terminal of this width (0 is none).
 func (r result) words(width int) string {
@@ -85,6 +92,9 @@ func (r result) words(width int) string {
 		if p.Failed > 0 {
 			say("", lostInWords(p))
 		}
+	}
+	if r.StalledMS > busy {
+		say("", fmt.Sprintf("This machine was busy: the client itself stood still for up to %.0f ms, and what was late may be late for that reason.", r.StalledMS))
 	}
 	say("left behind", leftInWords(r.LeftBehind))
 	if len(r.ModulesLoaded) > 0 {

@@ -49,10 +49,10 @@ left behind   nothing: no network namespace, process, interface, IPVS service or
 
 func TestSummaryDoesNotFlatter(t *testing.T) {
 	r := sample()
-	r.TakeoverMS, r.ServerOutMS = 1000, 1600
+	r.TakeoverMS, r.ServerOutMS, r.StalledMS = 1000, 1600, 234.5
 	r.LeftBehind = []string{"file /tmp/x", "process 7 (director)"}
 	text := strings.Join(strings.Fields(r.words(0)), " ")
-	for _, want := range []string{"87.9 ms above the protocol's bound", "later than its check promises", "left behind file /tmp/x, process 7 (director)."} {
+	for _, want := range []string{"87.9 ms above the protocol's bound", "later than its check promises", "stood still for up to 234 ms", "left behind file /tmp/x, process 7 (director)."} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the summary lacks %q:\n%s", want, text)
 		}

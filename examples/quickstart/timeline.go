@@ -59,7 +59,7 @@ const (
 )
 
 func (s style) paint(code, text string) string {
-	if !s.color || text == "" {
+	if !s.color || code == "" || text == "" {
 		return text
 	}
 	return code + text + plain
@@ -123,21 +123,36 @@ func (s style) row(r row) string {
 // slots draws a second from left to right.
 func (s style) slots(slots [slotsPerSecond]slot) string {
 	var b strings.Builder
-	for _, sl := range slots {
-		switch {
-		case sl.failed > 0 && sl.answered > 0:
-			b.WriteString(s.paint(yellow, "+"))
-		case sl.failed > 0:
-			b.WriteString(s.paint(red, "x"))
-		case sl.pending() > 0:
-			b.WriteString("?")
-		case sl.answered > 0:
-			b.WriteString(s.paint(green, "#"))
-		default:
-			b.WriteString(" ")
+	for i := 0; i < len(slots); {
+		mark, color := slots[i].mark()
+		n := 1
+		for i+n < len(slots) && sameMark(slots[i+n], mark) {
+			n++
 		}
+		b.WriteString(s.paint(color, strings.Repeat(mark, n)))
+		i += n
 	}
 	return b.String()
+}
+
+// mark is how a slot is drawn.
+func (s slot) mark() (mark, color string) {
+	switch {
+	case s.failed > 0 && s.answered > 0:
+		return "+", yellow
+	case s.failed > 0:
+		return "x", red
+	case s.pending() > 0:
+		return "?", dim
+	case s.answered > 0:
+		return "#", green
+	}
+	return " ", ""
+}
+
+func sameMark(s slot, mark string) bool {
+	m, _ := s.mark()
+	return m == mark
 }
 
 // event is what was done or seen, in as many lines as it takes.

@@ -44,6 +44,13 @@ func TestRows(t *testing.T) {
 			"   4 director1 2/3   92    8",
 			"  12 nobody    0/3   10   70",
 		}},
+		{"80 columns, in colour", style{width: 80, color: true}, []string{
+			"\x1b[2msecond  active     pool            answered   lost  # answered + some lost x lost\x1b[0m",
+			"     3  director1  web1 web2 web3       100      0  \x1b[32m####################\x1b[0m",
+			"     4  director1  web1 .... web3        92 \x1b[31m     8\x1b[0m  \x1b[32m####\x1b[0m\x1b[33m++++\x1b[0m\x1b[32m############\x1b[0m",
+			"    12  \x1b[31mnobody   \x1b[0m  .... .... ....        10 \x1b[31m    70\x1b[0m  " +
+				"\x1b[32m##\x1b[0m\x1b[31mxxxxxxxxxxxxxx\x1b[0m\x1b[2m????\x1b[0m",
+		}},
 		{"in colour", style{width: 60, color: true}, []string{
 			"\x1b[2msecond  active     pool            answered   lost\x1b[0m",
 			"     3  director1  web1 web2 web3       100      0",
