@@ -284,16 +284,16 @@ func (u URL) check(status int, body io.Reader) error {
 	}
 	digest := md5.New()
 	var content bytes.Buffer
-	sinks := []io.Writer{io.Discard, digest, &content}
+	sink := io.Discard
 	switch {
-	case u.Digest == "" && u.Body == nil:
-		sinks = sinks[:1]
-	case u.Body == nil:
-		sinks = sinks[1:2]
-	case u.Digest == "":
-		sinks = sinks[2:]
+	case u.Digest != "" && u.Body != nil:
+		sink = io.MultiWriter(digest, &content)
+	case u.Digest != "":
+		sink = digest
+	case u.Body != nil:
+		sink = &content
 	}
-	n, err := io.Copy(io.MultiWriter(sinks...), io.LimitReader(body, int64(limit)+1))
+	n, err := io.Copy(sink, io.LimitReader(body, int64(limit)+1))
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("the body ends after %d bytes: %w", n, errClosed)

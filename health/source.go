@@ -76,7 +76,7 @@ func (s Source) validate(to netip.Addr, port uint16, withPort bool) error {
 		problem = invalid("only link-local addresses have a zone")
 	case s.Addr.IsValid() && s.Addr.Unmap().Is4() != to.Unmap().Is4():
 		problem = invalid("the source %s is of the other family", s.Addr)
-	case to.Is6() && to.IsLinkLocalUnicast() && to.Zone() == "" && s.Addr.Zone() == "" && s.Device == "":
+	case to.Unmap().Is6() && to.IsLinkLocalUnicast() && to.Zone() == "" && s.Addr.Zone() == "" && s.Device == "":
 		problem = invalid("a link-local address needs a zone, such as %s%%eth0, or a device", to)
 	default:
 		return s.Validate()

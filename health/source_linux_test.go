@@ -250,6 +250,36 @@ func TestSourceThatIsNotThere(t *testing.T) {
 	}
 }
 
+// TestNoWay: a server that cannot be reached has failed, whoever is at fault; what this
+// machine drops on purpose or has no port for tells nothing.
+func TestNoWay(t *testing.T) {
+	s := newStreet(t)
+	need.Program(t, "ip", "sysctl")
+	for _, route := range []string{"unreachable 10.9.0.1", "prohibit 10.9.0.2", "blackhole 10.9.0.3"} {
+		labtest.Run(t, s.prober, "ip", append([]string{"route", "add"}, strings.Fields(route)...)...)
+	}
+	probe := func(addr string) TCP {
+		return TCP{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 80), Source: Source{NetNS: s.prober.Path()}}
+	}
+	judge(t, probe("192.0.2.1"), verdict{"network is unreachable", unix.ENETUNREACH})
+	judge(t, probe("10.9.0.1"), verdict{"no route to host", unix.EHOSTUNREACH})
+	judge(t, probe("10.9.0.2"), verdict{"permission denied", unix.EACCES})
+	judge(t, probe("10.9.0.3"), verdict{"", ErrInconclusive}) // EINVAL
+
+	labtest.Run(t, s.prober, "sysctl", "-w", "net.ipv4.ip_local_port_range=40000 40001")
+	for port := uint16(40000); port <= 40001; port++ {
+		busy, err := Source{NetNS: s.prober.Path(), Port: port}.dial(soon(t), "tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer busy.Close()
+	}
+	_, err := probe(s.addr.Addr().String()).Probe(soon(t))
+	if !errors.Is(err, ErrInconclusive) || !errors.Is(err, unix.EADDRNOTAVAIL) {
+		t.Errorf("without a free port: %v", err)
+	}
+}
+
 // powerless calls fn on a thread without rights.
 func powerless(t *testing.T, fn func()) {
 	t.Helper()
