@@ -199,8 +199,8 @@ func (l *loop) look() bool {
 
 // sooner makes the loop look at a schedule that has become earlier.
 func (l *loop) sooner() {
-	if l.due.first() < l.next {
-		l.next = l.due.first()
+	if first := l.due.first(); first < l.next {
+		l.next = first
 		rouse(l.wake)
 	}
 }
