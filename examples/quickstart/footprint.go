@@ -12,22 +12,25 @@ const tempPrefix = "lvskit-quickstart-"
 
 // footprint is what was on the machine before the run, in words.
 type footprint struct {
-	things  []string
-	modules []string // of the kernel
+	things  things
+	modules things // of the kernel
 }
+
+// things are what can be left behind, each with what more is known of it.
+type things map[string]string
 
 // lookAround takes down what is there.
 func lookAround(ctx context.Context) (footprint, error) {
 	markChildren()
-	things, err := things(ctx)
-	return footprint{things, modules()}, err
+	found, err := find(ctx)
+	return footprint{found, modules()}, err
 }
 
-// left is what is there now and was not before. The kernel takes some of it away
-// a moment after it was told to.
+// left is what is there now and was not before. Threads end and the kernel takes
+// some of it away a moment after they were told to.
 func (f footprint) left() ([]string, error) {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		now, err := things(context.Background())
+	for deadline := time.Now().Add(patience / 2); ; time.Sleep(20 * time.Millisecond) {
+		now, err := find(context.Background())
 		left := since(f.things, now)
 		if err != nil || len(left) == 0 || time.Now().After(deadline) {
 			return left, err
@@ -38,16 +41,16 @@ func (f footprint) left() ([]string, error) {
 // loaded are the modules that the kernel has loaded during the run, and keeps.
 func (f footprint) loaded() []string { return since(f.modules, modules()) }
 
-// since is what is in now and was not before, never nil.
-func since(before, now []string) []string {
+// since is what is in now and was not before, in order and never nil.
+func since(before, now things) []string {
 	left := []string{}
-	for _, thing := range now {
-		if !slices.Contains(before, thing) {
-			left = append(left, thing)
+	for thing, more := range now {
+		if _, ok := before[thing]; !ok {
+			left = append(left, strings.TrimSpace(thing+" "+more))
 		}
 	}
 	slices.Sort(left)
-	return slices.Compact(left)
+	return left
 }
 
 func leftInWords(left []string) string {

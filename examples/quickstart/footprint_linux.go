@@ -19,14 +19,15 @@ const mark = "LVSKIT_QUICKSTART"
 
 func markChildren() { _ = os.Setenv(mark, strconv.Itoa(os.Getpid())) }
 
-// things are what a run could leave on the machine.
-func things(ctx context.Context) (all []string, err error) {
+// find lists what a run could leave on the machine.
+func find(ctx context.Context) (things, error) {
 	links, err := netlink.LinkList()
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
+	all := things{}
 	for _, l := range links {
-		all = append(all, "interface "+l.Attrs().Name)
+		all["interface "+l.Attrs().Name] = ""
 	}
 	table, err := ipvs.Open(ipvs.Config{})
 	if err != nil {
@@ -38,7 +39,7 @@ func things(ctx context.Context) (all []string, err error) {
 		return nil, err
 	}
 	for _, s := range services {
-		all = append(all, "IPVS service "+s.ID.String())
+		all["IPVS service "+s.ID.String()] = ""
 	}
 	for _, pattern := range []string{filepath.Join(os.TempDir(), tempPrefix+"*"), "/run/lvskit*", "/run/lvskit/*"} {
 		files, err := filepath.Glob(pattern)
@@ -46,15 +47,15 @@ func things(ctx context.Context) (all []string, err error) {
 			return nil, err
 		}
 		for _, f := range files {
-			all = append(all, "file "+f)
+			all["file "+f] = ""
 		}
 	}
 	children := processes()
 	for pid, program := range children {
-		all = append(all, fmt.Sprintf("process %d (%s)", pid, program))
+		all["process "+strconv.Itoa(pid)] = "(" + program + ")"
 	}
-	for _, ns := range namespaces(children) {
-		all = append(all, "network namespace "+ns)
+	for id, holder := range namespaces(children) {
+		all["network namespace "+id] = "(held by " + holder + ")"
 	}
 	return all, nil
 }
@@ -77,8 +78,10 @@ func processes() map[int]string {
 }
 
 // namespaces are the network namespaces that this process and its children hold, as
-// that of a thread or by a descriptor, and those that are held by a file.
-func namespaces(children map[int]string) (ids []string) {
+// that of a thread or by a descriptor, and those that are held by a file: each with
+// one of those who hold it.
+func namespaces(children map[int]string) map[string]string {
+	held := map[string]string{}
 	patterns := []string{"/proc/self/task/*/ns/net", "/proc/self/fd/*"}
 	for pid := range children {
 		patterns = append(patterns, fmt.Sprintf("/proc/%d/ns/net", pid), fmt.Sprintf("/proc/%d/fd/*", pid))
@@ -87,7 +90,7 @@ func namespaces(children map[int]string) (ids []string) {
 		files, _ := filepath.Glob(pattern)
 		for _, file := range files {
 			if id, err := os.Readlink(file); err == nil && strings.HasPrefix(id, "net:") {
-				ids = append(ids, id)
+				held[id] = file
 			}
 		}
 	}
@@ -95,19 +98,20 @@ func namespaces(children map[int]string) (ids []string) {
 	for line := range strings.Lines(string(mounts)) {
 		for _, field := range strings.Fields(line) {
 			if strings.HasPrefix(field, "net:[") {
-				ids = append(ids, field)
+				held[field] = "a file"
 			}
 		}
 	}
-	return ids
+	return held
 }
 
 // modules are those that the kernel has loaded.
-func modules() (names []string) {
+func modules() things {
+	loaded := things{}
 	text, _ := os.ReadFile("/proc/modules")
 	for line := range strings.Lines(string(text)) {
 		name, _, _ := strings.Cut(line, " ")
-		names = append(names, name)
+		loaded[name] = ""
 	}
-	return names
+	return loaded
 }

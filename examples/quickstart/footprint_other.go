@@ -9,6 +9,6 @@ import (
 
 func markChildren() {}
 
-func things(context.Context) ([]string, error) { return nil, errors.ErrUnsupported }
+func find(context.Context) (things, error) { return nil, errors.ErrUnsupported }
 
-func modules() []string { return nil }
+func modules() things { return nil }

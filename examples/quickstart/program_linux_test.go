@@ -19,10 +19,14 @@ import (
 
 func TestMain(m *testing.M) { labtest.Main(m) }
 
-// slack is how much later than promised a busy machine may be, in milliseconds.
-func slack() float64 {
-	if need.Emulated() {
-		return 10_000
+// slack is how much later than promised what depends on the machine may be, in
+// milliseconds. One that stood still itself is only asked to come to the end.
+func (r result) slack() float64 {
+	switch {
+	case need.Emulated() && r.StalledMS > busy:
+		return ms(patience)
+	case need.Emulated():
+		return 5000
 	}
 	return 500
 }
@@ -50,14 +54,14 @@ func TestTheShow(t *testing.T) {
 	if r.BoundMS != 3648.4 {
 		t.Errorf("the bound is %v ms, want 3648.4", r.BoundMS)
 	}
-	if r.SilenceMS < 3000 || r.TakeoverMS <= 0 || r.TakeoverMS > r.BoundMS+slack() {
+	if r.SilenceMS < 3000 || r.TakeoverMS <= 0 || r.TakeoverMS > r.BoundMS+r.slack() {
 		t.Errorf("the take-over took %v ms, the bound is %v ms; the silence was %v ms, want 3 intervals of a second at least",
 			r.TakeoverMS, r.BoundMS, r.SilenceMS)
 	}
-	if r.OutageMS <= 0 || r.OutageMS > r.BoundMS+slack() {
+	if r.OutageMS <= 0 || r.OutageMS > r.BoundMS+r.slack() {
 		t.Errorf("there was no answer for %v ms, the bound is %v ms", r.OutageMS, r.BoundMS)
 	}
-	if r.ServerOutMS <= 0 || r.ServerOutMS > r.ServerOutBoundMS+slack() {
+	if r.ServerOutMS <= 0 || r.ServerOutMS > r.ServerOutBoundMS+r.slack() {
 		t.Errorf("the server was out after %v ms, its check promises %v ms", r.ServerOutMS, r.ServerOutBoundMS)
 	}
 	r.checkRequests(t)

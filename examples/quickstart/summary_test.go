@@ -83,8 +83,8 @@ func TestResultAsJSON(t *testing.T) {
 }
 
 func TestLeftIsWhatWasNotThereBefore(t *testing.T) {
-	left := since([]string{"interface lo", "file /tmp/a"}, []string{"interface lo", "process 7", "process 7"})
-	same(t, left, []string{"process 7"})
+	left := since(things{"interface lo": "", "file /tmp/a": ""}, things{"interface lo": "", "process 7": "(director)", "file /tmp/b": ""})
+	same(t, left, []string{"file /tmp/b", "process 7 (director)"})
 	if left := since(nil, nil); left == nil {
 		t.Error("nothing is nil, which JSON shows as null")
 	}
