@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -84,16 +82,4 @@ func unexpected(err error) error {
 		return errClosed
 	}
 	return err
-}
-
-// local is the address that listenPacket listens on.
-func (s Source) local(network string) string {
-	addr := ""
-	if s.Addr.IsValid() {
-		addr = s.Addr.Unmap().String()
-	}
-	if strings.HasPrefix(network, "ip") { // raw sockets have no ports
-		return addr
-	}
-	return net.JoinHostPort(addr, strconv.Itoa(int(s.Port)))
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"strconv"
-	"syscall"
 
 	"github.com/lvskit/lvskit/internal/netns"
 	"golang.org/x/sys/unix"
@@ -176,26 +174,4 @@ func interfaceIndex(name string) (uint32, error) {
 		return 0, os.NewSyscallError("ioctl", err)
 	}
 	return req.Uint32(), nil
-}
-
-// listenPacket opens a socket that receives from anyone: network as of
-// net.ListenPacket, with the family ("udp4", "ip6:ipv6-icmp") unless Addr tells it.
-// ctx is for the opening alone. All its errors match ErrInconclusive.
-func (s Source) listenPacket(ctx context.Context, network string) (c net.PacketConn, err error) {
-	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		var failed error
-		err := raw.Control(func(fd uintptr) { failed = s.setOptions(int(fd)) })
-		return errors.Join(err, failed)
-	}}
-	err = netns.Do(s.NetNS, func() (err error) {
-		c, err = lc.ListenPacket(ctx, network, s.local(network))
-		return err
-	})
-	switch {
-	case err == nil:
-		return c, nil
-	case errors.Is(err, ErrInconclusive):
-		return nil, err
-	}
-	return nil, inconclusive(err)
 }

@@ -189,17 +189,3 @@ func TestDialUDP(t *testing.T) {
 		t.Errorf("a port that is closed answers %v", err)
 	}
 }
-
-func TestListenPacket(t *testing.T) {
-	c, err := Source{Addr: netip.MustParseAddr("127.0.0.1")}.listenPacket(soon(t), "udp4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if got := netip.MustParseAddrPort(c.LocalAddr().String()); got.Addr().String() != "127.0.0.1" || got.Port() == 0 {
-		t.Errorf("bound to %v", got)
-	}
-	if _, err := (Source{Addr: netip.MustParseAddr("192.0.2.1")}).listenPacket(soon(t), "udp4"); !errors.Is(err, ErrInconclusive) {
-		t.Errorf("an address that is not here: %v", err)
-	}
-}

@@ -98,14 +98,3 @@ func (c *socket) reset() error {
 func (c *socket) SetDeadline(time.Time) error      { return nil }
 func (c *socket) SetReadDeadline(time.Time) error  { return nil }
 func (c *socket) SetWriteDeadline(time.Time) error { return nil }
-
-// listenPacket opens a socket that receives from anyone: network as of
-// net.ListenPacket. ctx is for the opening alone.
-func (s Source) listenPacket(ctx context.Context, network string) (net.PacketConn, error) {
-	if err := s.supported(); err != nil {
-		return nil, fault(err)
-	}
-	var lc net.ListenConfig
-	c, err := lc.ListenPacket(ctx, network, s.local(network))
-	return c, fault(err)
-}

@@ -176,23 +176,16 @@ func TestSourceOfPackets(t *testing.T) {
 	s := newStreet(t)
 	need.Program(t, "ip")
 	labtest.Run(t, s.prober, "ip", "rule", "add", "fwmark", "7", "unreachable")
-	send := func(source Source) error {
-		source.NetNS = s.prober.Path()
-		c, err := source.listenPacket(soon(t), "udp4")
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		_, err = c.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(s.addr))
-		return err
+	source := Source{Addr: netip.MustParseAddr("10.0.0.2"), Port: 53, Device: "eth0", Mark: 8, NetNS: s.prober.Path()}
+	c, err := source.dial(soon(t), "udp", s.addr)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := send(Source{Addr: netip.MustParseAddr("10.0.0.2"), Port: 53, Device: "eth0", Mark: 8}); err != nil {
-		t.Error(err)
+	defer c.Close()
+	if got := c.LocalAddr().String(); got != "10.0.0.2:53" {
+		t.Errorf("sent from %s", got)
 	}
-	if err := send(Source{Mark: 7}); !errors.Is(err, unix.ENETUNREACH) {
-		t.Errorf("a marked packet: %v", err)
-	}
-	_, err := Source{Mark: 7, NetNS: s.prober.Path()}.dial(soon(t), "udp", s.addr)
+	_, err = Source{Mark: 7, NetNS: s.prober.Path()}.dial(soon(t), "udp", s.addr)
 	if !errors.Is(err, unix.ENETUNREACH) {
 		t.Errorf("a marked connection: %v", err)
 	}
