@@ -14,6 +14,24 @@ import (
 	"github.com/lvskit/lvskit/internal/need"
 )
 
+// loopback listens on a port of this machine.
+func loopback(t testing.TB) (net.Listener, netip.AddrPort) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l, netip.MustParseAddrPort(l.Addr().String())
+}
+
+// soon is a context for what does not take long.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 // serve answers each connection to a port of this machine with fn. At the end of the
 // test the connections are closed, and fn must return.
 func serve(t testing.TB, fn func(net.Conn)) netip.AddrPort {
