@@ -31,6 +31,7 @@ type Monitor struct {
 	mu     sync.Mutex // guards all below, and every probe and member
 	checks map[string]*member
 	shared map[string]*probe // by Key
+	probes int               // shared ones and others
 	loop   *loop             // nil unless Run runs
 	notify *notifier         // nil before Run and after it has returned
 	hunger starvation
@@ -90,6 +91,7 @@ func (m *Monitor) admit(one *member, now time.Duration) {
 	p := m.shared[key]
 	if key == "" || p == nil {
 		p = &probe{key: key, due: never}
+		m.probes++
 		if key != "" {
 			m.shared[key] = p
 		}
@@ -115,6 +117,7 @@ func (m *Monitor) dismiss(one *member) {
 	if !p.leave(one) {
 		return
 	}
+	m.probes--
 	if p.key != "" {
 		delete(m.shared, p.key)
 	}
@@ -189,6 +192,17 @@ func (m *Monitor) Status(id string) (Status, bool) {
 		return Status{}, false
 	}
 	return one.status(), true
+}
+
+// Load is how many probes there are, and whether this process can keep up.
+func (m *Monitor) Load() Load {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	load := Load{Checks: len(m.checks), Probes: m.probes, Starved: m.hunger.times, StarvedFor: m.hunger.total}
+	if m.loop != nil {
+		load.Running, load.Waiting = m.loop.working, m.loop.queue.n
+	}
+	return load
 }
 
 // Run probes until ctx ends. Then it cancels all probes, waits for them, delivers

@@ -133,7 +133,7 @@ func TestSame(t *testing.T) {
 		{"other values", greeting{addr: "a"}, greeting{addr: "b"}, false},
 		{"other types", greeting{addr: "a"}, f, false},
 		{"functions", passes, passes, false},
-		{"what cannot be compared", list{}, list{}, false},
+		{"what cannot be compared", list{names: []string{"a"}}, list{names: []string{"a"}}, false},
 	} {
 		if got := same(tt.a, tt.b); got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)

@@ -183,3 +183,105 @@ func TestRunWithoutPlaces(t *testing.T) {
 		}
 	})
 }
+
+// starved lets a Monitor know that it could do nothing for a while.
+func (w *world) starved(by time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	m := w.Monitor
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	m.hunger.late(now-by, now)
+}
+
+// A probe that fails in a time in which the process was starved is repeated, and does not
+// count.
+func TestRunExcusesWhatFailsWhileStarved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, f := start(t, Config{}), &fake{}
+		w.set("web", Check{Prober: f, Interval: 10 * time.Second, Fall: 1, RetryInterval: 3 * time.Second, Jitter: -1})
+		time.Sleep(time.Second)
+		f.mu.Lock()
+		f.takes = time.Hour
+		f.mu.Unlock()
+		first := f.times()[0]
+		time.Sleep(time.Until(first.Add(10500 * ms)))
+		w.starved(200 * ms)
+		time.Sleep(time.Second)
+		s, _ := w.Status("web")
+		if s.State != Up || s.Stats.Failed > 0 || !errors.Is(s.Inconclusive, ErrInconclusive) || !errors.Is(s.Inconclusive, context.DeadlineExceeded) {
+			t.Errorf("the failure counts: %+v", s)
+		}
+		time.Sleep(time.Until(first.Add(13500 * ms))) // the repetition
+		w.starved(100 * ms)
+		time.Sleep(time.Second)
+		if s, _ := w.Status("web"); s.State != Down || s.Duration != time.Second {
+			t.Errorf("100 ms of a second are an excuse: %+v", s)
+		}
+		if load := w.Load(); load.Starved != 2 || load.StarvedFor != 300*ms {
+			t.Errorf("%+v", load)
+		}
+	})
+}
+
+// A process that is starved all the time has more patience, and comes to a conclusion.
+func TestRunConcludesThoughAlwaysStarved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, Config{})
+		w.set("web", Check{Prober: &fake{takes: time.Hour}, Interval: time.Second, Timeout: 200 * ms})
+		began := time.Now()
+		for s, _ := w.Status("web"); s.State == Unknown && time.Since(began) < time.Minute; s, _ = w.Status("web") {
+			time.Sleep(100 * ms)
+			w.starved(100 * ms)
+		}
+		s, _ := w.Status("web")
+		if s.State != Down || s.Duration != 1600*ms || s.Stats.Inconclusive != 4 {
+			t.Errorf("after %v: %+v", time.Since(began), s)
+		}
+	})
+}
+
+// What was starved is not older for it.
+func TestRunMaxAgeIsWithoutStarvation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, f := start(t, Config{}), &fake{}
+		w.set("web", Check{Prober: f, Interval: time.Second, MaxAge: 3 * time.Second})
+		time.Sleep(500 * ms)
+		f.answer(inconclusive(errDead))
+		time.Sleep(2 * time.Second)
+		w.starved(2 * time.Second)
+		time.Sleep(2 * time.Second)
+		if s, _ := w.Status("web"); s.State != Up {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(2 * time.Second)
+		if s, _ := w.Status("web"); s.State != Unknown {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, Config{Probes: 2})
+		for _, id := range []string{"a", "b", "c", "d"} {
+			w.set(id, Check{Prober: &fake{takes: time.Hour}, Timeout: time.Hour})
+		}
+		w.set("e", Check{Prober: &fake{}, Key: "k", Interval: time.Hour, Timeout: time.Hour, Initial: Up})
+		w.set("f", Check{Prober: &fake{}, Key: "k", Interval: time.Hour})
+		w.Remove("d")
+		time.Sleep(time.Second)
+		if load := w.Load(); load != (Load{Checks: 5, Probes: 4, Running: 2, Waiting: 2}) {
+			t.Errorf("%+v", load)
+		}
+		w.set("f", Check{Prober: &fake{}, Key: "l"})
+		w.Remove("e")
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+		if load := w.Load(); load != (Load{Checks: 4, Probes: 4}) {
+			t.Errorf("%+v", load)
+		}
+	})
+}

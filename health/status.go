@@ -36,7 +36,20 @@ type Stats struct {
 	Changes      uint64 // of the state
 }
 
+// Load is what a Monitor has to do.
+type Load struct {
+	Checks  int
+	Probes  int // those of equal Keys are one
+	Running int // probes under way
+	Waiting int // for a place, see Config.Probes
+	// How often since New this process was late by more than 5 ms while probes were
+	// under way or due, and for how long in all.
+	Starved    uint64
+	StarvedFor time.Duration
+}
+
 // Change is an event: a check has changed its state, or what it wants its weight to be.
+// A first result that is what Check.Initial says is none.
 type Change struct {
 	ID   string
 	Time time.Time
