@@ -27,6 +27,9 @@ func TestKilledProxyMovesTheAddress(t *testing.T) {
 		"weight, returns": {[]string{"-weight", "-20"}, noticed + 3*advert() + skew(low), true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name != "fault, returns" {
+				heavy(t)
+			}
 			p := newPair(t)
 			p.both(t, tt.args...)
 			p.moves(t, p.a, tt.bound, "nginx of a is killed", func() { p.a.signalProxy(t, syscall.SIGKILL) })
@@ -49,6 +52,7 @@ func TestKilledProxyMovesTheAddress(t *testing.T) {
 // TestProxyThatHangs stops nginx: its process is there, and only the answer is
 // missing.
 func TestProxyThatHangs(t *testing.T) {
+	heavy(t)
 	p := newPair(t)
 	p.both(t)
 	timeout := 500 * time.Millisecond * patience()
@@ -66,6 +70,7 @@ func TestProxyThatHangs(t *testing.T) {
 // TestBothProxiesDead: with faults nobody has the address, with weights the
 // machine with the higher priority. Whose nginx returns first serves.
 func TestBothProxiesDead(t *testing.T) {
+	heavy(t)
 	t.Run("fault", func(t *testing.T) {
 		p := newPair(t)
 		p.both(t)
@@ -99,6 +104,7 @@ func TestBothProxiesDead(t *testing.T) {
 // TestDownFile takes a machine out by a file, and back. By weight it serves until
 // the other one has taken the address.
 func TestDownFile(t *testing.T) {
+	heavy(t)
 	for name, tt := range map[string]struct {
 		args  []string
 		bound time.Duration
@@ -128,6 +134,7 @@ func TestDownFile(t *testing.T) {
 // TestMachineWithoutProxyDoesNotTakeTheAddress starts the program where nginx does not run,
 // before the other machine is there.
 func TestMachineWithoutProxyDoesNotTakeTheAddress(t *testing.T) {
+	heavy(t)
 	p := newPair(t)
 	p.a.start(t, p.program)
 	p.a.says(t, "process: down: ")
