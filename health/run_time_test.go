@@ -268,8 +268,8 @@ func TestLoad(t *testing.T) {
 		for _, id := range []string{"a", "b", "c", "d"} {
 			w.set(id, Check{Prober: &fake{takes: time.Hour}, Timeout: time.Hour})
 		}
-		w.set("e", Check{Prober: &fake{}, Key: "k", Interval: time.Hour, Timeout: time.Hour, Initial: Up})
-		w.set("f", Check{Prober: &fake{}, Key: "k", Interval: time.Hour})
+		w.set("e", Check{Prober: &fake{takes: time.Hour}, Key: "k", Interval: time.Hour, Timeout: time.Hour, Initial: Up})
+		w.set("f", Check{Prober: &fake{takes: time.Hour}, Key: "k", Interval: time.Hour, Timeout: time.Hour})
 		w.Remove("d")
 		time.Sleep(time.Second)
 		if load := w.Load(); load != (Load{Checks: 5, Probes: 4, Running: 2, Waiting: 2}) {
