@@ -171,3 +171,12 @@ func TestDialUDP(t *testing.T) {
 		t.Errorf("a port that is closed answers %v", err)
 	}
 }
+
+// TestNobodyIsNotOurselves: where nobody listens, the kernel may choose the very port
+// that is asked for, and connect the socket to itself.
+func TestNobodyIsNotOurselves(t *testing.T) {
+	l, addr := loopback(t)
+	l.Close()
+	from := Source{Addr: addr.Addr(), Port: addr.Port()}
+	judge(t, TCP{Addr: addr, Source: from}, verdict{"connection refused", syscall.ECONNREFUSED})
+}
