@@ -17,7 +17,8 @@ const (
 	// blame: a probe waits for the processor several times.
 	starvedShare = 8
 	// From the second failure in a row that was of that kind, the timeout is
-	// doubled with each, but not beyond this.
+	// doubled with each, but not beyond this; then only a lateness of half of it is an
+	// excuse.
 	patientMost = 30 * time.Second
 )
 
@@ -68,8 +69,12 @@ func (s *starvation) worst(since time.Duration) time.Duration {
 // was starved, or the machine was suspended, which parts the clocks. It is nil if
 // there is no excuse.
 func excuse(worst, gap, timeout time.Duration, err error) error {
+	enough := timeout / starvedShare
+	if timeout >= patientMost {
+		enough = timeout / 2
+	}
 	switch {
-	case worst >= timeout/starvedShare:
+	case worst >= enough:
 		return fmt.Errorf("%w: this process was late by %v: %w", ErrInconclusive, worst.Round(time.Millisecond), err)
 	case gap.Abs() >= max(timeout/starvedShare, 100*time.Millisecond):
 		return fmt.Errorf("%w: this machine slept, or its clock was set, by %v: %w", ErrInconclusive, gap.Round(time.Millisecond), err)

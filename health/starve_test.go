@@ -88,6 +88,9 @@ func TestExcuse(t *testing.T) {
 			t.Errorf("%s: %v does not tell the cause", tt.name, err)
 		}
 	}
+	if excuse(14*time.Second, 0, patientMost, errDead) != nil || excuse(16*time.Second, 0, patientMost, errDead) == nil {
+		t.Error("the longest timeout is not to be used up for half by one lateness")
+	}
 	if now := time.Now(); parted(now, now.Add(time.Second)) != 0 {
 		t.Error("the clocks part by themselves")
 	}
