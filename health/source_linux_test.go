@@ -36,7 +36,7 @@ func newStreet(t *testing.T) street {
 	}
 	s.first = labtest.Connect(t, s.prober, lan, "10.0.0.1/24", "10.0.0.2/24", "2001:db8::1/64", "2001:db8::2/64")
 	s.second = labtest.Connect(t, s.prober, lan, "10.0.0.3/24")
-	link := labtest.Connect(t, s.server, lan, "10.0.0.9/24", "2001:db8::9/64")
+	link := labtest.Connect(t, s.server, lan, "10.0.0.9/24", "10.0.0.10/24", "10.0.0.11/24", "2001:db8::9/64")
 	s.local = netip.AddrPortFrom(linkLocal(link.MAC()), 80)
 	listener, err := s.server.Listen("tcp", "[::]:80")
 	if err != nil {
@@ -270,6 +270,22 @@ func TestNoWay(t *testing.T) {
 	_, err := probe(s.addr.Addr().String()).Probe(soon(t))
 	if !errors.Is(err, ErrInconclusive) || !errors.Is(err, unix.EADDRNOTAVAIL) {
 		t.Errorf("without a free port: %v", err)
+	}
+}
+
+// TestManyShareAPort: an address to send from must not cost a port for each
+// connection, or 28,232 would be all that there are to all servers.
+func TestManyShareAPort(t *testing.T) {
+	s := newStreet(t)
+	need.Program(t, "sysctl")
+	labtest.Run(t, s.prober, "sysctl", "-w", "net.ipv4.ip_local_port_range=40000 40001")
+	for _, server := range []string{"10.0.0.9:80", "10.0.0.10:80", "10.0.0.11:80"} {
+		from := Source{NetNS: s.prober.Path(), Addr: netip.MustParseAddr("10.0.0.2")}
+		c, err := from.dial(soon(t), "tcp", netip.MustParseAddrPort(server))
+		if err != nil {
+			t.Fatalf("%s: %v", server, err)
+		}
+		defer c.Close()
 	}
 }
 
