@@ -105,6 +105,9 @@ type (
 		VRID      int      `json:"vrid"`
 		Priority  int      `json:"priority"`
 		Interval  duration `json:"interval"`
+		// PreemptDelay gives a director that returns the time to hear of the connections
+		// that last. Those of this client do not.
+		PreemptDelay duration `json:"preempt_delay"`
 	}
 	daemon struct {
 		Interface string `json:"interface"`

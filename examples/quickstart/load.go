@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -28,7 +29,13 @@ type load struct {
 }
 
 func newLoad(from *lab.Host, rate int, j *journal) *load {
-	transport := &http.Transport{DialContext: from.Dial, DisableKeepAlives: true}
+	// A Transport goes on dialing for a request that has been given up.
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		return from.Dial(ctx, network, addr)
+	}
+	transport := &http.Transport{DialContext: dial, DisableKeepAlives: true}
 	return &load{journal: j, rate: rate, client: &http.Client{Transport: transport}}
 }
 

@@ -36,7 +36,7 @@ func TestTheShow(t *testing.T) {
 	need.IPVS(t)
 	program := bin.Path(t, "quickstart")
 	machine := labtest.Host(t, labtest.New(t), "machine")
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	// A result on the standard output, the timeline on the other.
 	out, err := machine.Run(ctx, program, "-json", "-rate", "20", "-interval", "1s")
