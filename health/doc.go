@@ -1,20 +1,20 @@
 // Package health finds out which servers live: probers for the usual protocols, a
 // Monitor that calls any number of them, and the policy of a pool.
 //
-// A [Prober] asks one thing once: [TCP], [HTTP], [TLS], [SMTP], [DNS], [UDP], a
-// [Script], a [Process] or a [File], several of them together ([All], [Any],
-// [AtLeast], [Not]), or what a program brings itself ([ProberFunc]). A [Monitor] probes
-// again and again, each [Check] with its own intervals and thresholds, and tells
-// every [Change] in order. What its [Monitor.Snapshot] says of real servers becomes
-// weights in a [Pool], by a [Policy]; what it says of this machine becomes a VRRP
-// priority by [Priority]. Prometheus metrics are in healthprom.
+// A [Prober] asks one thing once: [TCP], [HTTP], [TLS], [SMTP], [DNS], [UDP],
+// [GRPC], ICMP echo by a [Pinger], a [Script], a [Process] or a [File], several of
+// them together ([All], [Any], [AtLeast], [Not]), or what a program brings itself
+// ([ProberFunc]). A [Monitor] probes again and again, each [Check] with its own
+// intervals and thresholds, and tells every [Change] in order. What its
+// [Monitor.Snapshot] says of real servers becomes weights in a [Pool], by a
+// [Policy]; what it says of this machine becomes a VRRP priority by [Priority].
+// Prometheus metrics are in healthprom.
 //
 // # What it is not
 //
 // No table and no address is changed here: the program does, with what Pool and
 // Priority say. Names are not resolved: probers take addresses, so that a resolver
-// that is slow is not a server that is dead. Connections of clients are not
-// watched.
+// that is slow is not a server that is dead. Connections of clients are not watched.
 //
 // # Up, down, unknown
 //
@@ -23,35 +23,36 @@
 // place within its timeout, or this process was starved. Inconclusive results change
 // nothing and break no row; the probe is repeated after RetryInterval. A check is
 // Unknown until its first conclusive result, which decides alone, or starts with
-// Check.Initial. Then Fall failures in a row take it down and Rise successes
-// bring it up. With MaxAge it becomes Unknown again if nothing conclusive
-// comes for so long: a prober that hangs, a machine without descriptors. Without, the
-// state stays, and only Status.Inconclusive and Status.Running tell.
+// Check.Initial. Then Fall failures in a row take it down and Rise successes bring
+// it up. With MaxAge it becomes Unknown again if nothing conclusive comes for so
+// long: a prober that hangs, a machine without descriptors. Without, the state
+// stays, and only Status.Inconclusive and Status.Running tell.
 //
 // # Times
 //
 // From the death of a server to the change is at most Interval + (Fall-1) *
 // RetryInterval + Timeout, and the jitter: 8 s with the defaults for one that is
 // silent, 7 s for one that refuses; 3 and 2 s with an Interval of 1 s and Fall 2 (if
-// Timeout is not longer than RetryInterval). Intervals are from start to start.
-// They vary by Jitter, and keep their phase when one is late; ticks that were missed
-// are not made up for. Of Config.Probes only so many are under way at once.
+// Timeout is not longer than RetryInterval). Intervals are from start to start. They
+// vary by Jitter, and keep their phase when one is late; ticks that were missed are
+// not made up for. Of Config.Probes only so many are under way at once.
 //
-// Checks with equal Keys are probed once for all: a server that is in many pools
-// is asked once an interval.
+// Checks with equal Keys are probed once for all: a server that is in many pools is
+// asked once an interval.
 //
 // # Starved
 //
 // A process that was stopped, or whose goroutines wait for processors, sees every
 // timeout pass though the answers are there. While probes are under way, a watchdog
-// looks every 10 ms how late this process is, by its timers and by the queue in which
-// goroutines wait that the network has woken up. A probe that fails is inconclusive
-// if in its time the process was once late by an eighth of the timeout or more (half
-// of it, from 30 s on), or if the machine was suspended. If that goes on, the timeout
-// of the repetitions is doubled, up to 30 s, so that a process which is always late
-// finds out in the end what is dead: late, but not wrongly. So do not choose a Timeout below 1 s
-// on a machine that has other work; and a Monitor that needs more processor time
-// than there is tells by Status.Inconclusive and [Monitor.Load].
+// looks every 10 ms how late this process is, by its timers and by the queue in
+// which goroutines wait that the network has woken up. A probe that fails, or passes
+// when its time was over, is inconclusive if in its time the process was once late
+// by an eighth of the timeout or more (half of it, from 30 s on), or if the machine
+// was suspended. If that goes on, the timeout of the repetitions is doubled, up to
+// 30 s, so that a process which is always late finds out in the end what is dead:
+// late, but not wrongly. So do not choose a Timeout below 1 s on a machine that has
+// other work; and a Monitor that needs more processor time than there is tells by
+// Status.Inconclusive and [Monitor.Load].
 //
 // # Probers of one's own
 //
@@ -64,9 +65,9 @@
 // # What it needs
 //
 // Nothing for most. Source.Mark takes CAP_NET_ADMIN, as does Source.Device where the
-// kernel is older than 5.7; Source.NetNS takes CAP_SYS_ADMIN. Of descriptors,
-// as many as probes are under way. See the probers for what is their own. The
-// Monitor, the network probers without those three, and the policy run on every system.
+// kernel is older than 5.7; Source.NetNS takes CAP_SYS_ADMIN. Of descriptors, as
+// many as probes are under way. See the probers for what is their own. The Monitor,
+// the network probers without those three, and the policy run on every system.
 //
 // # How it flows
 //
@@ -74,11 +75,12 @@
 // Run: a loop takes from schedule.go what is due and gives it to workers, or to the
 // queue of share.go, which is what checks have in common. A worker calls a Prober
 // (prober.go), starve.go says whether a failure counts, state.go makes a state of
-// results, and notify.go tells of the changes; status.go is how all of it looks from outside.
+// results, and notify.go tells of the changes; status.go is how all of it looks from
+// outside.
 //
-// The probers of the network, tcp.go, http.go, tls.go, smtp.go, dns.go and udp.go,
-// go out by dial.go from a Source (source.go), and
-// fault.go knows which errors are this machine's own. script.go, process.go and
-// file.go look at this machine, combine.go asks several. pool.go and priority.go, pure,
-// say what follows from it, with weights by weight.go. errors.go has the errors.
+// The probers of the network, tcp.go, http.go (http1.go, http2.go), tls.go, smtp.go, dns.go, udp.go,
+// grpc.go and icmp.go, go out by dial.go from a Source (source.go), and fault.go
+// knows which errors are this machine's own. script.go, process.go and file.go look
+// at this machine, combine.go asks several. pool.go and priority.go, pure, say what
+// follows from it, with weights by weight.go. errors.go has the errors.
 package health

@@ -301,10 +301,17 @@ func (l *loop) done(r *run, report Report, err error) (next *run) {
 	return nil
 }
 
-// judge excuses a failure that may be due to this machine alone.
+// errLate is a pass that may be one by silence (Not).
+var errLate = errors.New("it passed when its time was over")
+
+// judge excuses a result that may be due to this machine alone.
 func (l *loop) judge(r *run, ended time.Time, err error) error {
-	if err != nil && !errors.Is(err, ErrInconclusive) {
-		if excused := excuse(l.m.hunger.worst(r.at), parted(r.began, ended), r.timeout, err); excused != nil {
+	doubtful := err
+	if err == nil && ended.Sub(r.began) >= r.timeout {
+		doubtful = errLate
+	}
+	if doubtful != nil && !errors.Is(err, ErrInconclusive) {
+		if excused := excuse(l.m.hunger.worst(r.at), parted(r.began, ended), r.timeout, doubtful); excused != nil {
 			r.p.excused++
 			return excused
 		}

@@ -225,6 +225,24 @@ func TestRunExcusesWhatFailsWhileStarved(t *testing.T) {
 	})
 }
 
+// What passes because nothing was heard in its time is as doubtful.
+func TestRunExcusesSilenceThatPassesWhileStarved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, Config{})
+		w.set("gone", Check{Prober: Not(&fake{takes: time.Hour}), Interval: 10 * time.Second, RetryInterval: 3 * time.Second, Initial: Down, Jitter: -1})
+		time.Sleep(500 * ms)
+		w.starved(200 * ms)
+		time.Sleep(time.Second)
+		if s, _ := w.Status("gone"); s.State != Down || !errors.Is(s.Inconclusive, errLate) {
+			t.Errorf("silence counts: %+v", s)
+		}
+		time.Sleep(3 * time.Second)
+		if s, _ := w.Status("gone"); s.State != Up {
+			t.Errorf("silence does not count: %+v", s)
+		}
+	})
+}
+
 // A process that is starved all the time has more patience, and comes to a conclusion.
 func TestRunConcludesThoughAlwaysStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
