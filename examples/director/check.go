@@ -32,10 +32,19 @@ type checkFile struct {
 	text string // of the file: what is equal shares its probes
 }
 
-// A kind makes the prober of one real server, to be probed at an address from a
-// source.
+// A kind makes the prober of one real server.
 type kind interface {
-	prober(to netip.AddrPort, from health.Source) health.Prober
+	prober(t target) health.Prober
+}
+
+// An alone kind goes its own way: it takes no source, and no mark.
+type alone interface{ alone() }
+
+// target is what is probed, and how.
+type target struct {
+	to     netip.AddrPort
+	from   health.Source
+	pinger *health.Pinger // of all checks
 }
 
 // read is called by strictValue.
@@ -55,20 +64,20 @@ func (c *checkFile) read(path string, raw []byte) error {
 }
 
 // of is the check of one real server.
-func (c *checkFile) of(to netip.AddrPort, from health.Source) health.Check {
+func (c *checkFile) of(t target) health.Check {
 	if c.Port != 0 {
-		to = netip.AddrPortFrom(to.Addr(), c.Port)
+		t.to = netip.AddrPortFrom(t.to.Addr(), c.Port)
 	}
 	if c.Source.IsValid() {
-		from.Addr = c.Source
+		t.from.Addr = c.Source
 	}
 	check := health.Check{
-		Prober:   c.kind.prober(to, from),
+		Prober:   c.kind.prober(t),
 		Interval: time.Duration(c.Interval), DownInterval: time.Duration(c.Down), RetryInterval: time.Duration(c.Retry),
 		Timeout: time.Duration(c.Timeout), Rise: c.Rise, Fall: c.Fall,
 	}
-	if from.Mark == 0 { // two services that ask the same of one server share the probes
-		check.Key = to.String() + " " + c.text
+	if t.from.Mark == 0 { // two services that ask the same of one server share the probes
+		check.Key = t.to.String() + " " + c.text
 	}
 	return check
 }
@@ -79,9 +88,18 @@ func (c *checkFile) validate(s service, real netip.AddrPort) error {
 	if c.ThroughVIP && s.forward == ipvs.ForwardMasq {
 		return at("through_vip", errors.New("it is for dr and tun: with nat a real server does not have the virtual address"))
 	}
+	if _, ok := c.kind.(alone); ok && c.ThroughVIP {
+		return at("through_vip", fmt.Errorf("not with %q: IPVS takes TCP, UDP and SCTP", c.Kind))
+	} else if ok && c.Source.IsValid() {
+		return at("source", fmt.Errorf("not with %q", c.Kind))
+	}
+	pinger, err := health.NewPinger(health.PingerConfig{})
+	if err != nil {
+		return err
+	}
 	m, err := health.New(health.Config{})
 	if err != nil {
 		return err
 	}
-	return m.Set("", c.of(real, health.Source{}))
+	return m.Set("", c.of(target{to: real, pinger: pinger}))
 }

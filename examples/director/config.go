@@ -79,7 +79,7 @@ func (f file) config() (cfg config, err error) {
 		return config{}, err
 	}
 	if f.VRRP != nil {
-		if cfg.router, err = f.VRRP.router(f.Interface, cfg.addresses); err != nil {
+		if cfg.router, err = f.router(cfg.addresses); err != nil {
 			return config{}, at("vrrp", err)
 		}
 	}
@@ -146,11 +146,17 @@ func (f serviceFile) destination(addr netip.AddrPort, weight int) ipvs.Destinati
 
 // router is the election: one virtual router holds all addresses, so that they
 // move together.
-func (f vrrpFile) router(device string, addresses []vip.Address) (*vrrp.Config, error) {
+func (f file) router(addresses []vip.Address) (*vrrp.Config, error) {
+	v := f.VRRP
 	cfg := &vrrp.Config{
-		Interface: cmp.Or(f.Interface, device), VRID: f.VRID, Priority: f.Priority,
-		Interval: time.Duration(f.Interval), NoPreempt: f.NoPreempt, PreemptDelay: time.Duration(f.PreemptDelay),
-		Peers: f.Peers,
+		Interface: cmp.Or(v.Interface, f.Interface), VRID: v.VRID, Priority: v.Priority,
+		Interval: time.Duration(v.Interval), NoPreempt: v.NoPreempt, Peers: v.Peers,
+	}
+	switch {
+	case v.PreemptDelay != nil:
+		cfg.PreemptDelay = time.Duration(*v.PreemptDelay)
+	case f.Sync != nil && !v.NoPreempt:
+		cfg.PreemptDelay = learnTime
 	}
 	for _, a := range addresses {
 		cfg.Addresses = append(cfg.Addresses, a.Addr)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -50,7 +51,7 @@ func TestTheWholeFileIsUnderstood(t *testing.T) {
 			t.Errorf("%s: %+v %+v", what, s, cfg)
 		}
 	}
-	check := s.check.of(s.Destinations[1].Addr, health.Source{})
+	check := s.check.of(target{to: s.Destinations[1].Addr})
 	if check.Interval != 2*time.Second || check.DownInterval != 4*time.Second || check.RetryInterval != 500*time.Millisecond || check.Timeout != 3*time.Second || check.Rise != 2 || check.Fall != 4 {
 		t.Errorf("the check is %+v", check)
 	}
@@ -70,6 +71,44 @@ func TestDefaultsAreThoseOfTheREADME(t *testing.T) {
 	}
 	if cfg.addresses[0].Interface != "eth0" || cfg.router != nil || cfg.sync != nil {
 		t.Errorf("the configuration is %+v", cfg)
+	}
+}
+
+// TestEveryKindIsTaken has a prober of each kind, all fields given.
+func TestEveryKindIsTaken(t *testing.T) {
+	http := `, "method": "GET", "path": "/x", "host": "a.test", "status": "200-299,301", "body": "ok", "digest": "d41d8cd98f00b204e9800998ecf8427e", "reset": true`
+	tls := `, "verify": true, "server_name": "a.test", "min_validity": "24h"`
+	for name, fields := range map[string]string{
+		"tcp": `, "send": "x", "expect": "y", "reset": true`, "http": http, "https": http + tls, "tls": tls,
+		"smtp": `, "hello": "a.test"`, "dns": `, "name": "a.test", "type": "A", "answer": true, "tcp": true`,
+		"udp": `, "payload": "x", "reply": true, "expect": "y"`, "grpc": `, "service": "a.B", "authority": "a.test"`,
+		"ping": "", "script": `, "command": ["true", "{addr}"], "dynamic": true`,
+	} {
+		text := fmt.Sprintf(`{"services": [{"vip": "10.0.0.1:80", "real": [{"addr": "10.0.0.2:80"}], "check": {"kind": %q%s}}]}`, name, fields)
+		if _, err := parse([]byte(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if kinds[name] == nil {
+			t.Errorf("there is no kind %s", name)
+		}
+	}
+	if len(kinds) != 10 {
+		t.Errorf("%d kinds, of which 10 are tested", len(kinds))
+	}
+}
+
+func TestADirectorThatReturnsLearnsFirst(t *testing.T) {
+	for fields, want := range map[string]time.Duration{
+		`"vrrp": {"vrid": 1}`:                                    0,
+		`"vrrp": {"vrid": 1}, "sync": {}`:                        learnTime,
+		`"vrrp": {"vrid": 1, "preempt_delay": "0s"}, "sync": {}`: 0,
+		`"vrrp": {"vrid": 1, "nopreempt": true}, "sync": {}`:     0,
+		`"vrrp": {"vrid": 1, "preempt_delay": "1m"}, "sync": {}`: time.Minute,
+	} {
+		cfg, err := parse([]byte(`{"services": [{"vip": "10.0.0.1:80"}], ` + fields + `}`))
+		if err != nil || cfg.router.PreemptDelay != want {
+			t.Errorf("%s: a delay of %v (%v), want %v", fields, cfg.router, err, want)
+		}
 	}
 }
 
@@ -117,6 +156,8 @@ func TestWhatIsWrongIsSaidInWordsWithItsPlace(t *testing.T) {
 		{"a script without program", check(`"kind": "script"`), "services[0].check: "},
 		{"a command that is text", check(`"kind": "script", "command": "true"`), "services[0].check.command: want a list"},
 		{"through nat", with(`"forward": "nat", "real": [{"addr": "10.0.0.2:80"}], "check": {"kind": "tcp", "through_vip": true}`), "services[0].check.through_vip: it is for dr and tun"},
+		{"a script through the virtual address", check(`"kind": "script", "command": ["true"], "through_vip": true`), `services[0].check.through_vip: not with "script"`},
+		{"a source for pings", check(`"kind": "ping", "source": "10.0.0.1"`), `services[0].check.source: not with "ping"`},
 		{"hysteresis above the quorum", with(`"hysteresis": 1`), "services[0]: "},
 		{"a share above one", with(`"fail_open": 50`), "services[0]: "},
 		{"a sorry server twice", with(`"real": [{"addr": "10.0.0.2:80"}], "sorry": "10.0.0.2:80"`), "services[0].sorry: "},

@@ -27,6 +27,7 @@ type director struct {
 	table    *ipvs.Client
 	manager  *vip.Manager
 	monitor  *health.Monitor
+	pinger   *health.Pinger
 	router   *vrrp.Router // nil without VRRP
 	owned    *ownedServices
 
@@ -56,6 +57,9 @@ func newDirector(o options, out io.Writer) (d *director, err error) {
 	if d.monitor, err = health.New(health.Config{OnChange: d.checked}); err != nil {
 		return nil, err
 	}
+	if d.pinger, err = health.NewPinger(health.PingerConfig{}); err != nil {
+		return nil, err
+	}
 	// Open loads ip_vs, and with it come the settings of net/ipv4/vs.
 	d.table, err = ipvs.Open(ipvs.Config{})
 	return d, err
@@ -67,6 +71,7 @@ func (d *director) run(ctx context.Context, cfg config, hup <-chan os.Signal) (e
 		return err
 	}
 	defer d.manager.Close()
+	defer d.pinger.Close()
 	defer func() { err = errors.Join(err, d.down()) }()
 	if err := d.up(ctx, cfg); err != nil {
 		return err

@@ -61,7 +61,7 @@ type vrrpFile struct {
 	Priority     uint8        `json:"priority"`
 	Interval     duration     `json:"interval"`
 	NoPreempt    bool         `json:"nopreempt"`
-	PreemptDelay duration     `json:"preempt_delay"`
+	PreemptDelay *duration    `json:"preempt_delay"` // nil: as the sync needs it
 	Peers        []netip.Addr `json:"peers"`
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -24,6 +26,27 @@ func (r *rig) wholePair() {
 	}
 }
 
+// get gets the director's metrics.
+func (m *machine) get() string {
+	m.Helper()
+	_, rest, _ := strings.Cut(m.Output(), "metrics ")
+	url, _, found := strings.Cut(rest, "\n")
+	if !found {
+		m.Fatal("no metrics are served")
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: m.Dial, DisableKeepAlives: true}, Timeout: time.Minute}
+	resp, err := client.Get(url)
+	if err != nil {
+		m.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		m.Fatal(resp.Status, err)
+	}
+	return string(text)
+}
+
 // empty says that the director has left no note.
 func (m *machine) empty() {
 	m.Helper()
@@ -36,7 +59,17 @@ func TestABackupAndAnActiveLeaveNothingBehind(t *testing.T) {
 	r := newRig(t, 2)
 	first, second := r.directors[0], r.directors[1]
 	before := []string{first.state(), second.state()}
+	second.args = []string{"-metrics", "127.0.0.1:0"}
 	r.wholePair()
+	metrics := second.get()
+	for _, want := range []string{
+		`lvskit_health_check_state{check="tcp/` + r.target + ` ` + r.servers[0].real() + `"} 1`,
+		`lvskit_vrrp_`, `remote_address="` + r.servers[1].addr.String() + `"`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics lack %s:\n%s", want, metrics)
+		}
+	}
 	conn := r.connect(nil)
 	second.stop()
 	second.same("after SIGTERM of the Backup", before[1], second.state())

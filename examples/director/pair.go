@@ -8,9 +8,18 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/lvskit/lvskit/ipvs"
 	"github.com/lvskit/lvskit/sysctl"
+)
+
+// tellTime is how often the other director is told of a connection that is in use,
+// and learnTime how long one that returns listens before it takes the addresses
+// back.
+const (
+	tellTime  = 5 * time.Second
+	learnTime = 2 * tellTime
 )
 
 // daemon is the kernel's sync daemon of a part.
@@ -76,9 +85,8 @@ func (d *director) daemon(ctx context.Context, part ipvs.DaemonState, running []
 // syncSettings let the other director know each connection soon, and again and
 // again, so that one that has just started knows all that are in use.
 func syncSettings() []sysctl.Setting {
-	const why = "a director that starts hears of each connection that is in use within 5 s"
 	return []sysctl.Setting{
-		{Key: sysctl.IPVS("sync_refresh_period"), Want: sysctl.Exactly(5), Reason: why},
+		{Key: sysctl.IPVS("sync_refresh_period"), Want: sysctl.Exactly(int64(tellTime / time.Second)), Reason: "a director that returns soon knows the connections that are in use"},
 		{Key: sysctl.IPVS("sync_threshold"), Want: sysctl.Text("3 0"), Reason: "the period, not the number of packets, decides"},
 	}
 }

@@ -30,8 +30,7 @@ func TestWhenAllDie(t *testing.T) {
 	}
 	t.Logf("the sorry server serves after %v", r.served(sorry, true, slowest))
 	m.says("down, the sorry server serves")
-	load.more(r, 10)
-	load.reset()
+	load.after(r)
 	load.more(r, 10)
 	if by, failed := load.reset(); len(by) != 1 || by[sorry.Name()] == 0 || len(failed) > 0 {
 		t.Errorf("with the sorry server: %v, failed %q", by, failed)
@@ -39,8 +38,7 @@ func TestWhenAllDie(t *testing.T) {
 	living[0].start()
 	r.served(living[0], true, slowest)
 	r.served(sorry, false, slowest)
-	load.more(r, 10)
-	load.reset()
+	load.after(r)
 	load.more(r, 10)
 	if by, failed := load.reset(); len(by) != 1 || by[living[0].Name()] == 0 || len(failed) > 0 {
 		t.Errorf("with one server back: %v, failed %q", by, failed)
@@ -103,7 +101,7 @@ func TestADrainHasADeadline(t *testing.T) {
 	r.reload(r.service(r.servers[1]).with("drain", "3s"))
 	conn.lives("while its server is drained")
 	r.served(r.servers[0], false, 30*time.Second)
-	m.says("drained tcp/" + target + " " + r.servers[0].real() + ": 1 connections left\n")
+	m.says("drained tcp/" + r.target + " " + r.servers[0].real() + ": 1 connections left\n")
 
 	// One that comes back while it is drained is no longer drained.
 	conn = r.connect(r.servers[1])

@@ -26,15 +26,30 @@ import (
 
 func TestMain(m *testing.M) { labtest.Main(m) }
 
-const (
-	vipAddr = "192.168.247.188"
-	target  = vipAddr + ":80"
-)
+// network is 192.168.247.0/24, or fd00:247::/64 in which the numbers are read as
+// hexadecimal ones.
+type network struct{ ipv6 bool }
+
+func (n network) addr(host int) netip.Addr {
+	if n.ipv6 {
+		return netip.MustParseAddr(fmt.Sprintf("fd00:247::%d", host))
+	}
+	return netip.AddrFrom4([4]byte{192, 168, 247, byte(host)})
+}
+
+func (n network) prefix(host int) string {
+	if n.ipv6 {
+		return n.addr(host).String() + "/64"
+	}
+	return n.addr(host).String() + "/24"
+}
 
 // rig is a client, two directors and some real servers on one switch, all of
 // them up, with nothing of LVS yet but on the real servers.
 type rig struct {
 	*testing.T
+	network
+	target    string // the virtual address and port
 	lan       *lab.Switch
 	client    *lab.Host
 	directors []*machine
@@ -50,7 +65,8 @@ type machine struct {
 	link *lab.Link
 	file string
 	run  string
-	own  object // what differs from the rig's doc
+	args []string // besides -config and -run
+	own  object   // what differs from the rig's doc
 	*lab.Process
 }
 
@@ -66,24 +82,31 @@ func (o object) with(name string, value any) object {
 // newRig makes a rig of direct routing with n real servers, each with a TCP check.
 func newRig(t *testing.T, n int) *rig {
 	t.Helper()
+	return newRigOf(t, network{}, n)
+}
+
+func newRigOf(t *testing.T, net network, n int) *rig {
+	t.Helper()
 	need.IPVS(t)
 	need.Program(t, "ipvsadm")
 	l := labtest.New(t)
-	r := &rig{T: t, program: bin.Path(t, "director"), lan: labtest.Switch(t, l, "lan"), client: labtest.Host(t, l, "client")}
-	labtest.Connect(t, r.client, r.lan, "192.168.247.134/24")
+	r := &rig{
+		T: t, network: net, target: netip.AddrPortFrom(net.addr(188), 80).String(),
+		program: bin.Path(t, "director"), lan: labtest.Switch(t, l, "lan"), client: labtest.Host(t, l, "client"),
+	}
+	labtest.Connect(t, r.client, r.lan, net.prefix(134))
 	for i := range 2 {
 		h := labtest.Host(t, l, fmt.Sprintf("director%d", i+1))
 		m := &machine{rig: r, Host: h, own: object{}, file: filepath.Join(t.TempDir(), "director.json"), run: t.TempDir()}
-		m.link = labtest.Connect(t, h, r.lan, fmt.Sprintf("192.168.247.%d/24", 131+i))
+		m.link = labtest.Connect(t, h, r.lan, net.prefix(131+i))
 		r.directors = append(r.directors, m)
 	}
 	for i := range n {
 		h := labtest.Host(t, l, fmt.Sprintf("server%d", i+1))
-		addr := netip.AddrFrom4([4]byte{192, 168, 247, byte(135 + i)})
-		s := &server{t: t, Host: h, addr: addr, link: labtest.Connect(t, h, r.lan, addr.String()+"/24")}
-		for _, setting := range []string{"arp_ignore=1", "arp_announce=2"} {
-			s.sysctl("net/ipv4/conf/all/" + setting)
-		}
+		s := &server{t: t, Host: h, addr: net.addr(135 + i), vip: net.addr(188).String()}
+		labtest.Connect(t, h, r.lan, net.prefix(135+i))
+		setting(t, h, "net/ipv4/conf/all/arp_ignore=1")
+		setting(t, h, "net/ipv4/conf/all/arp_announce=2")
 		s.holdVIP("lo")
 		s.start()
 		r.servers = append(r.servers, s)
@@ -101,7 +124,7 @@ func (r *rig) service(servers ...*server) object {
 		}
 	}
 	return object{
-		"vip": target, "scheduler": "rr", "forward": "dr", "real": reals, "drain": "40s",
+		"vip": r.target, "scheduler": "rr", "forward": "dr", "real": reals, "drain": "40s",
 		"check": object{"kind": "tcp", "interval": "500ms", "retry": "300ms", "timeout": "2s", "rise": 1, "fall": 2},
 	}
 }
@@ -113,7 +136,7 @@ const slowest = 500*time.Millisecond + 300*time.Millisecond + 2*2*time.Second + 
 // pair makes the two directors one cluster, of which the first is preferred.
 func (r *rig) pair() {
 	for i, m := range r.directors {
-		m.own["vrrp"] = object{"vrid": 51, "priority": 200 - 100*i, "interval": "500ms"}
+		m.own["vrrp"] = object{"vrid": 51, "priority": 200 - 100*i, "interval": "1s", "preempt_delay": "0s"}
 		m.own["sync"] = object{"id": 7}
 	}
 }
@@ -136,7 +159,7 @@ func (m *machine) write() {
 func (m *machine) start() {
 	m.Helper()
 	m.write()
-	m.Process = labtest.Start(m.T, m.Host, "ready\n", m.program, "-config", m.file, "-run", m.run)
+	m.Process = labtest.Start(m.T, m.Host, "ready\n", m.program, append(m.args, "-config", m.file, "-run", m.run)...)
 }
 
 // reload gives the directors another configuration.
@@ -212,7 +235,7 @@ func (m *machine) knows(l *long) bool {
 // holds tells whether the director has the virtual address.
 func (m *machine) holds() bool {
 	m.Helper()
-	return strings.Contains(labtest.Run(m.T, m.Host, "ip", "-o", "-4", "address", "show", "dev", "eth0"), vipAddr+"/32")
+	return strings.Contains(labtest.Run(m.T, m.Host, "ip", "-o", "address", "show", "dev", "eth0"), m.addr(188).String()+"/")
 }
 
 // until polls.
@@ -242,7 +265,7 @@ func (r *rig) served(s *server, want bool, limit time.Duration) time.Duration {
 	r.Helper()
 	return r.within(limit, fmt.Sprintf("%s in the table: %v", s.Name(), want), func() bool {
 		for _, m := range r.directors {
-			if m.Process != nil && strings.Contains(m.table(), "-a -t "+target+" -r "+s.real()) != want {
+			if m.Process != nil && strings.Contains(m.table(), "-a -t "+r.target+" -r "+s.real()) != want {
 				return false
 			}
 		}
@@ -301,7 +324,7 @@ type long struct {
 func (r *rig) dial() (*long, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
 	defer cancel()
-	conn, err := r.client.Dial(ctx, "tcp", target)
+	conn, err := r.client.Dial(ctx, "tcp", r.target)
 	if err != nil {
 		return nil, err
 	}

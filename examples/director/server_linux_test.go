@@ -21,10 +21,9 @@ import (
 type server struct {
 	t *testing.T
 	*lab.Host
-	addr netip.Addr
-	link *lab.Link
-	// device has the virtual address.
-	device string
+	addr   netip.Addr
+	vip    string
+	device string // that has the virtual address
 
 	mu    sync.Mutex // guards all below
 	ln    net.Listener
@@ -36,7 +35,7 @@ func (s *server) real() string { return netip.AddrPortFrom(s.addr, 80).String() 
 // start starts the service, as after a repair.
 func (s *server) start() {
 	s.t.Helper()
-	ln, err := s.Listen("tcp4", ":80")
+	ln, err := s.Listen("tcp", ":80")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -90,19 +89,19 @@ func (s *server) die() {
 func (s *server) holdVIP(device string) {
 	s.t.Helper()
 	if s.device != "" {
-		labtest.Run(s.t, s.Host, "ip", "address", "del", vipAddr+"/32", "dev", s.device)
+		labtest.Run(s.t, s.Host, "ip", "address", "del", s.vip, "dev", s.device)
 	}
 	if s.device = device; device != "" {
-		labtest.Run(s.t, s.Host, "ip", "address", "add", vipAddr+"/32", "dev", device)
+		labtest.Run(s.t, s.Host, "ip", "address", "add", s.vip, "dev", device)
 	}
 }
 
-// sysctl sets a kernel setting of the host.
-func (s *server) sysctl(setting string) {
-	s.t.Helper()
-	key, value, _ := strings.Cut(setting, "=")
-	if err := s.Do(func() error { return os.WriteFile(filepath.Join("/proc/sys", key), []byte(value), 0o644) }); err != nil {
-		s.t.Fatal(err)
+// setting sets a kernel setting of a host.
+func setting(t *testing.T, h *lab.Host, text string) {
+	t.Helper()
+	key, value, _ := strings.Cut(text, "=")
+	if err := h.Do(func() error { return os.WriteFile(filepath.Join("/proc/sys", key), []byte(value), 0o644) }); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -111,14 +110,17 @@ type load struct {
 	mu     sync.Mutex
 	failed []string
 	by     map[string]int // answers by server
+	ended  [workers]int   // requests
 	stop   func()
 }
+
+const workers = 2
 
 func (r *rig) load() *load {
 	l := &load{by: map[string]int{}}
 	done := make(chan struct{})
 	var running sync.WaitGroup
-	for range 2 {
+	for i := range workers {
 		running.Go(func() {
 			tick := time.NewTicker(20 * time.Millisecond)
 			defer tick.Stop()
@@ -130,6 +132,7 @@ func (r *rig) load() *load {
 				}
 				conn, err := r.dial()
 				l.mu.Lock()
+				l.ended[i]++
 				if err != nil {
 					l.failed = append(l.failed, err.Error())
 				} else {
@@ -152,6 +155,27 @@ func (l *load) reset() (by map[string]int, failed []string) {
 	by, failed = l.by, l.failed
 	l.by, l.failed = map[string]int{}, nil
 	return by, failed
+}
+
+// after waits until no request is under way that began before now, and forgets them.
+func (l *load) after(r *rig) {
+	r.Helper()
+	ended := func() [workers]int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.ended
+	}
+	before := ended()
+	r.until("all that was under way is answered", func() bool {
+		now := ended()
+		for i := range now {
+			if now[i] == before[i] {
+				return false
+			}
+		}
+		return true
+	})
+	l.reset()
 }
 
 // more waits for n more answers.

@@ -82,19 +82,20 @@ func (d *director) ways(cfg config) (services []ipvs.Service) {
 	return services
 }
 
-// target is what the check of a real server probes, and from where.
-func (d *director) target(cfg config, s service, real netip.AddrPort, have vip.Snapshot) (to netip.AddrPort, from health.Source, err error) {
+// target is what the check of a real server probes, and how.
+func (d *director) target(cfg config, s service, real netip.AddrPort, have vip.Snapshot) (t target, err error) {
 	mark := d.marks[drainKey{s.ID, real}]
 	if mark == 0 {
-		return real, from, nil
+		return target{to: real, pinger: d.pinger}, nil
 	}
-	from = health.Source{Mark: mark, Addr: s.check.Source}
+	from := health.Source{Mark: mark, Addr: s.check.Source}
 	if !from.Addr.IsValid() {
-		if from.Addr = ownAddress(cfg, have, real.Addr()); !from.Addr.IsValid() {
-			err = fmt.Errorf("through_vip: this machine has no address to probe %s from: give check.source", real)
-		}
+		from.Addr = ownAddress(cfg, have, real.Addr())
 	}
-	return s.ID.Addr, from, err
+	if !from.Addr.IsValid() {
+		err = fmt.Errorf("through_vip: this machine has no address to probe %s from: give check.source", real)
+	}
+	return target{to: s.ID.Addr, from: from}, err
 }
 
 // ownAddress is this machine's own address that a real server answers to: without
@@ -118,8 +119,8 @@ func ownAddress(cfg config, have vip.Snapshot, real netip.Addr) (own netip.Addr)
 // throughSettings are what probes through the virtual address ask of the kernel.
 func throughSettings(interfaces []string) []sysctl.Setting {
 	s := []sysctl.Setting{{
-		Key: sysctl.IPVS("conn_reuse_mode"), Want: sysctl.OneOf(3, 2),
-		Reason: "a probe whose port was used before goes to its own real server, not to that of the last connection",
+		Key: sysctl.IPVS("conn_reuse_mode"), Want: sysctl.AtLeast(1),
+		Reason: "a probe from a port that was used before goes to its own real server, not to that of the last connection",
 	}}
 	for _, i := range interfaces {
 		s = append(s, sysctl.Setting{

@@ -27,11 +27,11 @@ func (d *director) watch(ctx context.Context, cfg config, have []ipvs.ServiceSta
 			if s.check == nil {
 				continue
 			}
-			to, from, err := d.target(cfg, s, real.Addr, addresses)
+			target, err := d.target(cfg, s, real.Addr, addresses)
 			if err != nil {
 				return err
 			}
-			id, check := checkID(s.ID, real.Addr), s.check.of(to, from)
+			id, check := checkID(s.ID, real.Addr), s.check.of(target)
 			if key := (drainKey{s.ID, real.Addr}); d.draining[key] != nil || inUse(have, key) {
 				check.Initial = health.Up
 			}
