@@ -107,7 +107,7 @@ func (l *loop) begin() bool {
 func (l *loop) end() {
 	l.m.mu.Lock()
 	defer l.m.mu.Unlock()
-	l.stopping = true
+	l.stopping, l.next, l.watched = true, never, never
 	l.m.loop = nil
 	for _, one := range l.m.checks {
 		l.abandon(one.probe)
@@ -191,10 +191,11 @@ func (l *loop) look() bool {
 	now := m.now()
 	m.hunger.late(l.watched, now)
 	l.watched = never
-	if l.working > 0 {
+	needed := l.working > 0 && !l.stopping
+	if needed {
 		l.watched = now + watchEvery
 	}
-	return l.working > 0
+	return needed
 }
 
 // sooner makes the loop look at a schedule that has become earlier.

@@ -280,6 +280,30 @@ func TestRunMaxAgeIsWithoutStarvation(t *testing.T) {
 	})
 }
 
+// That a Prober ends late is not the process's lateness: neither at the end of Run, nor
+// while a script is killed.
+func TestLateProbersAreNotStarvation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, Config{})
+		w.set("script", Check{Timeout: time.Second, Prober: ProberFunc(func(ctx context.Context) (Report, error) {
+			<-ctx.Done()
+			time.Sleep(2500 * ms)
+			return Report{}, ctx.Err()
+		})})
+		time.Sleep(4 * time.Second)
+		if s, _ := w.Status("script"); s.State != Down || s.Duration != 3500*ms {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(2 * time.Second)
+		if err := w.stop(); err != nil {
+			t.Error(err)
+		}
+		if load := w.Load(); load.Starved > 0 {
+			t.Errorf("%+v", load)
+		}
+	})
+}
+
 func TestLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, Config{Probes: 2})
