@@ -3,7 +3,9 @@ package health
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 )
@@ -168,6 +170,22 @@ func (t *tail) Write(b []byte) (int, error) {
 	}
 	t.buf = append(t.buf, b...)
 	return n, nil
+}
+
+// ReadFrom reads to the end: os/exec would else take 32 KiB for it.
+func (t *tail) ReadFrom(r io.Reader) (total int64, err error) {
+	buf := make([]byte, outputMax)
+	for {
+		n, err := r.Read(buf)
+		total += int64(n)
+		_, _ = t.Write(buf[:n]) // has no error
+		if errors.Is(err, io.EOF) {
+			return total, nil
+		}
+		if err != nil {
+			return total, err
+		}
+	}
 }
 
 func (t *tail) String() string { return string(bytes.ToValidUTF8(t.buf, []byte("\uFFFD"))) }

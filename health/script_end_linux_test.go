@@ -172,3 +172,13 @@ func TestScriptsLeaveNothing(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkScript is the cost of the least script, this program's part and the whole.
+func BenchmarkScript(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := (Script{Path: "/bin/true"}).Probe(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
