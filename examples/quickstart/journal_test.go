@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -126,6 +127,7 @@ func TestCausesAreInWords(t *testing.T) {
 		want string
 	}{
 		{fmt.Errorf("get: %w", context.DeadlineExceeded), "no answer within 1s"},
+		{fmt.Errorf("get: %w", os.ErrDeadlineExceeded), "no answer within 1s"},
 		{fmt.Errorf("get: %w", syscall.ECONNRESET), "connection reset"},
 		{errors.New("odd"), "odd"},
 	} {

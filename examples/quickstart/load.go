@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -94,7 +95,7 @@ func (l *load) get(ctx context.Context) (server string, err error) {
 // cause is why a request was lost, in few words.
 func cause(err error) string {
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return "no answer within " + timeout.String()
 	case errors.Is(err, syscall.ECONNRESET):
 		return "connection reset"
