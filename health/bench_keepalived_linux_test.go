@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -192,7 +191,7 @@ func benchPool(b *testing.B, by string) {
 	b.ReportMetric(0, "ns/op") // says nothing here
 }
 
-// benchAccept accepts and closes, in a goroutine of the test, and counts.
+// benchAccept accepts, closes when the other side has, and counts.
 func benchAccept(b *testing.B, h *lab.Host) (count func() int64) {
 	b.Helper()
 	ln, err := h.Listen("tcp", "0.0.0.0:80")
@@ -208,9 +207,11 @@ func benchAccept(b *testing.B, h *lab.Host) (count func() int64) {
 			if err != nil {
 				return
 			}
-			_ = c.(*net.TCPConn).SetLinger(0)
-			c.Close()
 			n <- <-n + 1
+			go func() {
+				defer c.Close()
+				_, _ = c.Read(make([]byte, 1))
+			}()
 		}
 	}()
 	return func() int64 { v := <-n; n <- v; return v }
