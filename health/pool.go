@@ -227,7 +227,7 @@ func (p *Pool) step(now time.Time, m *memory, state State) {
 func (p *Pool) quorum(sum int) bool {
 	q, h := int64(p.policy.Quorum), int64(p.policy.Hysteresis)
 	if p.up {
-		p.up = sum > 0 && int64(sum) >= q-h
+		p.up = int64(sum) >= q-h // 1 or more
 	} else {
 		p.up = int64(sum) >= q+h
 	}
