@@ -19,6 +19,9 @@ type echoConn interface {
 	Close() error
 }
 
+// maxEchoes are under way at once at most: a sequence number has 16 bits.
+const maxEchoes = 1 << 15
+
 // echoSocket is a socket that the probes of one family share. One of those that wait,
 // the leader, reads, and hands the others what is theirs; when it has its own, the next
 // leads.
@@ -65,7 +68,7 @@ func (s *echoSocket) enlist(to netip.Addr, size int) (*waiter, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.waiting) > 1<<15 {
+	if len(s.waiting) > maxEchoes {
 		return nil, inconclusive(fmt.Errorf("%d echoes are under way", len(s.waiting)))
 	}
 	for s.seq++; s.waiting[s.seq] != nil; s.seq++ {

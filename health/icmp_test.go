@@ -114,7 +114,7 @@ func TestWhatIsAnEcho(t *testing.T) {
 func TestEchoesOfMany(t *testing.T) {
 	s, first := newEcho(t, 1, 41)
 	seen := map[uint16]bool{first.seq: true}
-	for range 1 << 15 {
+	for range maxEchoes {
 		w, err := s.enlist(netip.MustParseAddr("10.0.0.9"), 16)
 		if err != nil || seen[w.seq] {
 			t.Fatalf("sequence %v: %v", w, err)
