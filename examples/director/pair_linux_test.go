@@ -41,7 +41,7 @@ func TestAPairUnderLoad(t *testing.T) {
 
 	victim := r.servers[0]
 	victim.die()
-	t.Logf("a dead server is out after %v", r.served(victim, false, slowest))
+	t.Logf("a dead server is out after %v", r.served(victim, false, slowest()))
 	load.after(r)
 	load.more(r, 20)
 	by, failed = load.reset()
@@ -50,7 +50,7 @@ func TestAPairUnderLoad(t *testing.T) {
 		t.Errorf("without %s: %v", victim.Name(), by)
 	}
 	victim.start()
-	t.Logf("a server that returns is in after %v", r.served(victim, true, slowest))
+	t.Logf("a server that returns is in after %v", r.served(victim, true, slowest()))
 	load.more(r, 30)
 	by, failed = load.reset()
 	lost("with "+victim.Name()+" again", failed)
@@ -85,7 +85,7 @@ func TestAPairUnderLoad(t *testing.T) {
 	load.stop()
 
 	// It returns, and learns before it takes the address back.
-	delete(first.own["vrrp"].(object), "preempt_delay")
+	first.own["vrrp"].(object)["preempt_delay"] = (tellTime + 2*time.Second).String()
 	if err := first.link.Up(); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func TestWhenAllDie(t *testing.T) {
 	for _, s := range living {
 		s.die()
 	}
-	t.Logf("the sorry server serves after %v", r.served(sorry, true, slowest))
+	t.Logf("the sorry server serves after %v", r.served(sorry, true, slowest()))
 	m.says("down, the sorry server serves")
 	load.after(r)
 	load.more(r, 10)
@@ -36,8 +36,8 @@ func TestWhenAllDie(t *testing.T) {
 		t.Errorf("with the sorry server: %v, failed %q", by, failed)
 	}
 	living[0].start()
-	r.served(living[0], true, slowest)
-	r.served(sorry, false, slowest)
+	r.served(living[0], true, slowest())
+	r.served(sorry, false, slowest())
 	load.after(r)
 	load.more(r, 10)
 	if by, failed := load.reset(); len(by) != 1 || by[living[0].Name()] == 0 || len(failed) > 0 {

@@ -129,9 +129,15 @@ func (r *rig) service(servers ...*server) object {
 	}
 }
 
-// slowest is when a server that died must be out: fall, retry and timeout, and the
-// patience that an emulated machine needs.
-const slowest = 500*time.Millisecond + 300*time.Millisecond + 2*2*time.Second + 5*time.Second
+// slowest is when a server that died must be out: an interval, a retry, the timeouts
+// of two probes, and some patience. A machine that is emulated may be so busy that
+// probes are late and tell nothing (health.ErrInconclusive).
+func slowest() time.Duration {
+	if need.Emulated() {
+		return time.Minute
+	}
+	return 500*time.Millisecond + 300*time.Millisecond + 2*2*time.Second + 2*time.Second
+}
 
 // pair makes the two directors one cluster, of which the first is preferred.
 func (r *rig) pair() {
