@@ -59,6 +59,7 @@ func TestDNSOfDnsmasq(t *testing.T) {
 	judge(t, DNS{Addr: netip.AddrPortFrom(s.addr, 53), Source: s.source()}, verdict{"REFUSED", nil}) // the root
 	six := p("www.test", DNSTypeA)
 	six.Addr = netip.AddrPortFrom(s.addr6, 53)
+	eventually(t, six) // its address may still be tentative
 	judge(t, six, verdict{})
 	six.TCP = true
 	judge(t, six, verdict{})
@@ -142,6 +143,10 @@ func TestUDPBetweenHosts(t *testing.T) {
 	p.Wait = 20 * time.Second
 	judge(t, p, verdict{"connection refused", nil})
 	p.Addr = netip.MustParseAddrPort("[2001:db8::9]:54")
+	until(t, func() bool { // its address may still be tentative
+		_, err := p.Probe(t.Context())
+		return errors.Is(err, unix.ECONNREFUSED)
+	})
 	judge(t, p, verdict{"connection refused", nil})
 	p.Addr = netip.MustParseAddrPort("192.0.2.1:54")
 	judge(t, p, verdict{"network is unreachable", nil})

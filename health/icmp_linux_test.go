@@ -100,10 +100,14 @@ func TestPingOfManyAtOnce(t *testing.T) {
 	l := labtest.New(t)
 	host := labtest.Host(t, l, "host")
 	p := newPinger(t, PingerConfig{Source: Source{NetNS: host.Path()}})
-	for range 3 {
+	rounds := 3
+	if need.Emulated() {
+		rounds = 1
+	}
+	for range rounds {
 		crowd(t, p, 1000)
 	}
-	if stats := p.Stats(); stats != (PingerStats{Sent: 3000, Received: 3000}) {
+	if stats, all := p.Stats(), uint64(rounds)*1000; stats != (PingerStats{Sent: all, Received: all}) {
 		t.Errorf("got %+v", stats)
 	}
 	if p.six != nil || len(p.four.waiting) != 0 || len(p.four.lead) != 0 {
