@@ -47,12 +47,12 @@
 // looks every 10 ms how late this process is, by its timers and by the queue in
 // which goroutines wait that the network has woken up. A probe that fails, or passes
 // when its time was over, is inconclusive if in its time the process was once late
-// by an eighth of the timeout or more (half of it, from 30 s on), or if the machine
-// was suspended. If that goes on, the timeout of the repetitions is doubled, up to
-// 30 s, so that a process which is always late finds out in the end what is dead:
-// late, but not wrongly. So do not choose a Timeout below 1 s on a machine that has
-// other work; and a Monitor that needs more processor time than there is tells by
-// Status.Inconclusive and [Monitor.Load].
+// by a quarter of the timeout or more (half of it, from 30 s on), or if the machine
+// was suspended. If that goes on, the repetitions have a timeout to which such a
+// lateness is less than a quarter, up to 30 s, so that a process which is always
+// late finds out in the end what is dead: late, but not wrongly. So do not choose a
+// Timeout below 1 s on a machine that has other work; and a Monitor that needs more
+// processor time than there is tells by Status.Inconclusive and [Monitor.Load].
 //
 // # Probers of one's own
 //

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// patience is how long Run waits for Probers that take no notice of their context.
-const patience = 10 * time.Second
+// joinMost is how long Run waits for Probers that take no notice of their context.
+const joinMost = 10 * time.Second
 
 // errGone is the result of a Prober that has ended its goroutine.
 var errGone = inconclusive(errors.New("the Prober ended its goroutine (runtime.Goexit)"))
@@ -122,7 +122,7 @@ func (l *loop) join() error {
 		defer close(done)
 		l.workers.Wait()
 	}()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(joinMost)
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -131,7 +131,7 @@ func (l *loop) join() error {
 	}
 	l.m.mu.Lock()
 	defer l.m.mu.Unlock()
-	return fmt.Errorf("%d probes have not returned %v after they were cancelled: %w", l.working, patience, context.DeadlineExceeded)
+	return fmt.Errorf("%d probes have not returned %v after they were cancelled: %w", l.working, joinMost, context.DeadlineExceeded)
 }
 
 // turn is the life of the loop.
@@ -253,7 +253,7 @@ func (l *loop) launch(p *probe, now time.Duration) *run {
 		p.fresh = false
 		l.fresh--
 	}
-	r := &run{p: p, prober: p.prober, timeout: patient(p.timeout(), p.excused), began: clock(), at: now}
+	r := &run{p: p, prober: p.prober, timeout: max(p.timeout(), p.patience), began: clock(), at: now}
 	r.ctx, r.cancel = context.WithDeadline(l.ctx, r.began.Add(r.timeout))
 	p.phase, p.run = underway, r
 	return r
@@ -307,17 +307,23 @@ var errLate = errors.New("it passed when its time was over")
 
 // judge excuses a result that may be due to this machine alone.
 func (l *loop) judge(r *run, ended time.Time, err error) error {
-	doubtful := err
+	doubtful, p, worst := err, r.p, l.m.hunger.worst(r.at)
 	if err == nil && ended.Sub(r.began) >= r.timeout {
 		doubtful = errLate
 	}
-	if doubtful != nil && !errors.Is(err, ErrInconclusive) {
-		if excused := excuse(l.m.hunger.worst(r.at), parted(r.began, ended), r.timeout, doubtful); excused != nil {
-			r.p.excused++
-			return excused
-		}
+	if doubtful == nil || errors.Is(err, ErrInconclusive) {
+		p.excused, p.patience = 0, 0
+		return err
 	}
-	r.p.excused = 0
+	if excused := excuse(worst, parted(r.began, ended), r.timeout, doubtful); excused != nil {
+		if p.excused++; p.excused > 1 {
+			p.patience = patience(worst)
+		}
+		return excused
+	}
+	if worst < p.timeout()/starvedShare {
+		p.excused, p.patience = 0, 0
+	}
 	return err
 }
 

@@ -121,7 +121,7 @@ func TestRunWithAProberThatHangs(t *testing.T) {
 		}
 		began := time.Now()
 		err := w.stop()
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 probe") || time.Since(began) != patience {
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1 probe") || time.Since(began) != joinMost {
 			t.Errorf("Run ended after %v with %v", time.Since(began), err)
 		}
 		close(free)
@@ -207,7 +207,7 @@ func TestRunExcusesWhatFailsWhileStarved(t *testing.T) {
 		f.mu.Unlock()
 		first := f.times()[0]
 		time.Sleep(time.Until(first.Add(10500 * ms)))
-		w.starved(200 * ms)
+		w.starved(300 * ms)
 		time.Sleep(time.Second)
 		s, _ := w.Status("web")
 		if s.State != Up || s.Stats.Failed > 0 || !errors.Is(s.Inconclusive, ErrInconclusive) || !errors.Is(s.Inconclusive, context.DeadlineExceeded) {
@@ -219,7 +219,7 @@ func TestRunExcusesWhatFailsWhileStarved(t *testing.T) {
 		if s, _ := w.Status("web"); s.State != Down || s.Duration != time.Second {
 			t.Errorf("100 ms of a second are an excuse: %+v", s)
 		}
-		if load := w.Load(); load.Starved != 2 || load.StarvedFor != 300*ms {
+		if load := w.Load(); load.Starved != 2 || load.StarvedFor != 400*ms {
 			t.Errorf("%+v", load)
 		}
 	})
@@ -231,7 +231,7 @@ func TestRunExcusesSilenceThatPassesWhileStarved(t *testing.T) {
 		w := start(t, Config{})
 		w.set("gone", Check{Prober: Not(&fake{takes: time.Hour}), Interval: 10 * time.Second, RetryInterval: 3 * time.Second, Initial: Down, Jitter: -1})
 		time.Sleep(500 * ms)
-		w.starved(200 * ms)
+		w.starved(300 * ms)
 		time.Sleep(time.Second)
 		if s, _ := w.Status("gone"); s.State != Down || !errors.Is(s.Inconclusive, errLate) {
 			t.Errorf("silence counts: %+v", s)
@@ -254,7 +254,7 @@ func TestRunConcludesThoughAlwaysStarved(t *testing.T) {
 			w.starved(100 * ms)
 		}
 		s, _ := w.Status("web")
-		if s.State != Down || s.Duration != 1600*ms || s.Stats.Inconclusive != 4 {
+		if s.State != Down || s.Duration != 500*ms || s.Stats.Inconclusive != 2 {
 			t.Errorf("after %v: %+v", time.Since(began), s)
 		}
 	})

@@ -16,7 +16,9 @@ type probe struct {
 	due     time.Duration // when it is to begin, or was to begin if it waits or is under way
 	asked   time.Duration // since when it waits for a place
 	run     *run          // while it is under way
-	excused int           // failures in a row
+	// Failures in a row that were excused, and the timeout that this asks for.
+	excused  int
+	patience time.Duration
 
 	// For the schedule: when something is to be done, and the place in the heap.
 	at      time.Duration

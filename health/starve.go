@@ -15,10 +15,9 @@ const (
 	latestMost = 256
 	// Of a probe that fails a single lateness of a starvedShare of its timeout is to
 	// blame: a probe waits for the processor several times.
-	starvedShare = 8
-	// From the second failure in a row that was of that kind, the timeout is
-	// doubled with each, but not beyond this; then only a lateness of half of it is an
-	// excuse.
+	starvedShare = 4
+	// From the second failure in a row that was of that kind, the timeout is longer,
+	// but not beyond this; then only a lateness of half of it is an excuse.
 	patientMost = 30 * time.Second
 )
 
@@ -87,12 +86,8 @@ func parted(began, ended time.Time) time.Duration {
 	return ended.Round(0).Sub(began.Round(0)) - ended.Sub(began)
 }
 
-// patient is the timeout of a probe after failures in a row that were excused, so
-// that a process which is always late comes to a conclusion in the end.
-func patient(timeout time.Duration, excused int) time.Duration {
-	for long := timeout; excused > 1 && long < patientMost; excused-- {
-		long = min(2*long, patientMost)
-		timeout = long
-	}
-	return timeout
+// patience is a timeout for which such a lateness is no excuse, so that a process
+// which is always late comes to a conclusion. Each excuse makes it longer.
+func patience(worst time.Duration) time.Duration {
+	return min(worst, patientMost/(starvedShare+1)) * (starvedShare + 1)
 }

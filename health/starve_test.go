@@ -74,8 +74,8 @@ func TestExcuse(t *testing.T) {
 		want       bool
 	}{
 		{"nobody was late", 0, 0, false},
-		{"a little late", 124 * ms, 0, false},
-		{"an eighth of the timeout late", 125 * ms, 0, true},
+		{"a little late", 249 * ms, 0, false},
+		{"a quarter of the timeout late", 250 * ms, 0, true},
 		{"the clock is slewed", 0, 100 * ms, false},
 		{"the machine slept", 0, time.Hour, true},
 		{"the clock was set back", 0, -time.Hour, true},
@@ -96,21 +96,18 @@ func TestExcuse(t *testing.T) {
 	}
 }
 
-func TestPatient(t *testing.T) {
-	for _, tt := range []struct {
-		timeout time.Duration
-		excused int
-		want    time.Duration
-	}{
-		{time.Second, 0, time.Second},
-		{time.Second, 1, time.Second},
-		{time.Second, 2, 2 * time.Second},
-		{time.Second, 4, 8 * time.Second},
-		{time.Second, 1000, patientMost},
-		{time.Minute, 1000, time.Minute},
-	} {
-		if got := patient(tt.timeout, tt.excused); got != tt.want {
-			t.Errorf("%v after %d is %v, want %v", tt.timeout, tt.excused, got, tt.want)
+// Each excuse asks for a timeout that is longer than the one before, and is none for the
+// same lateness again.
+func TestPatience(t *testing.T) {
+	for timeout := time.Second; timeout < patientMost; {
+		worst := timeout / starvedShare
+		longer := patience(worst)
+		if longer <= timeout || excuse(worst, 0, longer, errDead) != nil {
+			t.Fatalf("after %v of %v: %v", worst, timeout, longer)
 		}
+		timeout = longer
+	}
+	if got := patience(time.Hour); got != patientMost {
+		t.Errorf("after an hour: %v", got)
 	}
 }
