@@ -180,9 +180,7 @@ func (c config) settings() ([]sysctl.Setting, error) {
 			roles = append(roles, sysctl.DirectorDR(d))
 		}
 	}
-	if len(c.throughVIP()) > 0 {
-		roles = append(roles, throughSettings(c.interfaces))
-	}
+	roles = append(roles, c.throughSettings())
 	if c.sync != nil {
 		roles = append(roles, syncSettings())
 	}

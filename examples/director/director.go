@@ -108,6 +108,8 @@ func (d *director) plan(ctx context.Context, cfg config) error {
 	for _, s := range cfg.services {
 		services = append(services, s.Service)
 	}
+	d.marks.keep(cfg.throughVIP())
+	services = append(services, d.ways(cfg)...)
 	rules, err := d.table.Plan(ctx, services, d.owned.policy())
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 //
 // Whether the director holds the virtual address or not, IPVS takes the packets
 // where they leave (NF_INET_LOCAL_OUT). The answers come from the virtual address:
-// where it is our own, the kernel takes them only with accept_local.
+// where it is our own, the kernel takes them only with accept_local, for IPv4.
 
 // firstMark is the first of the marks: "LVS" and a number.
 const firstMark = 'L'<<24 | 'V'<<16 | 'S'<<8
@@ -117,22 +117,28 @@ func ownAddress(cfg config, have vip.Snapshot, real netip.Addr) (own netip.Addr)
 }
 
 // throughSettings are what probes through the virtual address ask of the kernel.
-func throughSettings(interfaces []string) []sysctl.Setting {
-	s := []sysctl.Setting{{
-		Key: sysctl.IPVS("conn_reuse_mode"), Want: sysctl.AtLeast(1),
-		Reason: "a probe from a port that was used before goes to its own real server, not to that of the last connection",
-	}}
-	for _, i := range interfaces {
+func (c config) throughSettings() (s []sysctl.Setting) {
+	keys := c.throughVIP()
+	if len(keys) > 0 {
 		s = append(s, sysctl.Setting{
-			Key: sysctl.IPv4Conf(i, "accept_local"), Want: sysctl.Exactly(1),
-			Reason: "real servers answer probes from the virtual address, which may be this machine's own",
+			Key: sysctl.IPVS("conn_reuse_mode"), Want: sysctl.AtLeast(1),
+			Reason: "a probe from a port that was used before goes to its own real server, not to that of the last connection",
 		})
 	}
-	for _, i := range interfaces[1:] {
+	if !slices.ContainsFunc(keys, func(k drainKey) bool { return k.service.AddressFamily() == ipvs.IPv4 }) {
+		return s // IPv6 takes packets from its own addresses
+	}
+	for i, name := range c.interfaces {
 		s = append(s, sysctl.Setting{
-			Key: sysctl.IPv4Conf(i, "rp_filter"), Want: sysctl.OneOf(2, 0),
-			Reason: "and which is on another interface than the one by which they answer",
+			Key: sysctl.IPv4Conf(name, "accept_local"), Want: sysctl.Exactly(1),
+			Reason: "real servers answer probes from the virtual address, which may be this machine's own",
 		})
+		if i > 0 {
+			s = append(s, sysctl.Setting{
+				Key: sysctl.IPv4Conf(name, "rp_filter"), Want: sysctl.OneOf(2, 0),
+				Reason: "and which is on another interface than the one by which they answer",
+			})
+		}
 	}
 	return s
 }
