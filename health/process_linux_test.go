@@ -306,3 +306,26 @@ func BenchmarkProcess(b *testing.B) {
 		})
 	}
 }
+
+// A proxy is watched by its PID file; that the process is an nginx is asked too, as the
+// file of one that died stays behind. This program is surely not one.
+func ExampleProcess() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "nginx.pid")
+	if err := os.WriteFile(file, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = (&Process{PIDFile: file}).Probe(context.Background())
+	fmt.Println(err)
+	_, err = (&Process{PIDFile: file, Name: "nginx"}).Probe(context.Background())
+	fmt.Println(strings.HasSuffix(err.Error(), "want nginx"))
+	// Output:
+	// <nil>
+	// true
+}
