@@ -318,6 +318,10 @@ func (m *machine) same(what, before, after string) {
 	}
 }
 
+// requestTime is the patience of the client: TCP sends again what is lost, and a busy
+// machine stands still for seconds.
+const requestTime = 20 * time.Second
+
 // long is a connection of the client that goes on and on.
 type long struct {
 	t      *testing.T
@@ -328,7 +332,7 @@ type long struct {
 }
 
 func (r *rig) dial() (*long, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(r.Context(), requestTime)
 	defer cancel()
 	conn, err := r.client.Dial(ctx, "tcp", r.target)
 	if err != nil {
@@ -337,7 +341,7 @@ func (r *rig) dial() (*long, error) {
 	lines := bufio.NewReader(conn)
 	l := &long{t: r.T, close: conn.Close, from: netip.MustParseAddrPort(conn.LocalAddr().String())}
 	l.say = func(line string) (string, error) {
-		if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(requestTime)); err != nil {
 			return "", err
 		}
 		if _, err := fmt.Fprintln(conn, line); err != nil {
