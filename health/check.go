@@ -22,9 +22,10 @@ type Check struct {
 	Interval time.Duration
 	// DownInterval is Interval while the check is down; 0 means Interval.
 	DownInterval time.Duration
-	// RetryInterval is Interval while results contradict the state, or are
-	// inconclusive, so that Rise or Fall are soon reached. 0 means 1 s, or Interval
-	// if that is shorter.
+	// RetryInterval is Interval while results contradict the state, so that Rise or
+	// Fall are soon reached, and after a first inconclusive one: more of those are not
+	// hurried after, as that is no time for more work. 0 means 1 s, or Interval if that
+	// is shorter.
 	RetryInterval time.Duration
 	// Timeout is the most that a probe may take, 0 means 1 s. Less than that
 	// takes a machine that is never busy.

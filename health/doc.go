@@ -21,7 +21,7 @@
 // A result passes, fails, or is inconclusive ([ErrInconclusive]): a descriptor or a
 // port was missing, a script could not be started, the probe was cancelled, got no
 // place within its timeout, or this process was starved. Inconclusive results change
-// nothing and break no row; the probe is repeated after RetryInterval. A check is
+// nothing and break no row; the probe is repeated after RetryInterval once. A check is
 // Unknown until its first conclusive result, which decides alone, or starts with
 // Check.Initial. Then Fall failures in a row take it down and Rise successes bring
 // it up. With MaxAge it becomes Unknown again if nothing conclusive comes for so

@@ -25,13 +25,14 @@ type known struct {
 	took         time.Duration
 	streak       int
 	inconclusive error
+	unsure       int // inconclusive results in a row
 	stats        Stats
 }
 
 // wait is the time from the start of the last probe to that of the next.
 func (k *known) wait(c *Check) time.Duration {
 	switch {
-	case k.inconclusive != nil || k.streak > 0:
+	case k.streak > 0 || k.unsure == 1:
 		return c.RetryInterval
 	case k.state == Down:
 		return c.DownInterval
@@ -44,11 +45,12 @@ func (k *known) wait(c *Check) time.Duration {
 func (k *known) take(c *Check, r outcome) (change Change, changed bool) {
 	if errors.Is(r.err, ErrInconclusive) {
 		k.inconclusive = r.err
+		k.unsure++
 		k.stats.Inconclusive++
 		return Change{}, false
 	}
 	weight := k.report.Weight
-	k.inconclusive, k.last, k.took, k.err, k.report = nil, r.at, r.took, r.err, r.report
+	k.inconclusive, k.unsure, k.last, k.took, k.err, k.report = nil, 0, r.at, r.took, r.err, r.report
 	if r.err == nil {
 		k.stats.Passed++
 		return k.count(c, r, Up, c.Rise, weight)

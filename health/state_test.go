@@ -86,6 +86,8 @@ func TestWait(t *testing.T) {
 		{"up, and failing", "+-", time.Second},
 		{"down, and passing", "-+", time.Second},
 		{"inconclusive", "+?", time.Second},
+		{"inconclusive again", "+??", 5 * time.Second},
+		{"inconclusive again, in doubt", "+-??", time.Second},
 		{"conclusive again", "+?+", 5 * time.Second},
 		{"unknown by age", "+x", 5 * time.Second},
 	} {
