@@ -45,10 +45,10 @@
 // A process that was stopped, or whose goroutines wait for processors, sees every
 // timeout pass though the answers are there. While probes are under way, a watchdog
 // looks every 10 ms how late this process is, by its timers and by the queue in
-// which goroutines wait that the network has woken up. A probe that fails, or passes
-// when its time was over, is inconclusive if in its time the process was once late
-// by a quarter of the timeout or more (half of it, from 30 s on), or if the machine
-// was suspended. If that goes on, the repetitions have a timeout to which such a
+// which goroutines wait that the network has woken up. A probe that fails (save by a
+// refused connection, which is an answer), or passes when its time was over, is
+// inconclusive if in its time the process was once late by a quarter of the timeout
+// or more (half of it, from 30 s on), or if the machine was suspended. If that goes on, the repetitions have a timeout to which such a
 // lateness is less than a quarter, up to 30 s, so that a process which is always
 // late finds out in the end what is dead: late, but not wrongly. So do not choose a
 // Timeout below 1 s on a machine that has other work; and a Monitor that needs more

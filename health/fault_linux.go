@@ -28,6 +28,10 @@ func ownErrno(err error) bool {
 	return errors.As(err, &errno) && slices.Contains(ownErrnos, errno)
 }
 
+// refused tells whether the server itself has said no: that is true however late it
+// was heard.
+func refused(err error) bool { return errors.Is(err, unix.ECONNREFUSED) }
+
 func isErrno(err error) bool {
 	var errno unix.Errno
 	return errors.As(err, &errno)

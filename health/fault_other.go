@@ -26,6 +26,10 @@ func ownErrno(err error) bool {
 	return errors.As(err, &errno) && slices.Contains(ownErrnos, errno)
 }
 
+func refused(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.Errno(10061)) // WSAECONNREFUSED
+}
+
 func isErrno(err error) bool {
 	var errno syscall.Errno
 	return errors.As(err, &errno)

@@ -311,7 +311,7 @@ func (l *loop) judge(r *run, ended time.Time, err error) error {
 	if err == nil && ended.Sub(r.began) >= r.timeout {
 		doubtful = errLate
 	}
-	if doubtful == nil || errors.Is(err, ErrInconclusive) {
+	if doubtful == nil || errors.Is(err, ErrInconclusive) || refused(err) {
 		p.excused, p.patience = 0, 0
 		return err
 	}

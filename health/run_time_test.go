@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,6 +222,23 @@ func TestRunExcusesWhatFailsWhileStarved(t *testing.T) {
 		}
 		if load := w.Load(); load.Starved != 2 || load.StarvedFor != 400*ms {
 			t.Errorf("%+v", load)
+		}
+	})
+}
+
+// A refusal is an answer, and true however late it is heard.
+func TestRunBelievesRefusalsWhileStarved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t, Config{})
+		w.set("web", Check{Prober: ProberFunc(func(ctx context.Context) (Report, error) {
+			<-time.After(500 * ms)
+			return Report{}, opError("connect", "10.0.0.1:80", syscall.ECONNREFUSED)
+		}), Jitter: -1})
+		time.Sleep(250 * ms)
+		w.starved(300 * ms)
+		time.Sleep(time.Second)
+		if s, _ := w.Status("web"); s.State != Down {
+			t.Errorf("the refusal does not count: %+v", s)
 		}
 	})
 }
