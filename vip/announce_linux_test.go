@@ -267,6 +267,8 @@ func TestAnnounceOverEachKindOfInterface(t *testing.T) {
 				a.ip("link set " + member.Name() + " down")
 				a.ip("link set " + member.Name() + " master " + kind.name)
 				a.ip("link set " + member.Name() + " up")
+				// With that state the kernel begins to send what is put into it.
+				within(t, 30*time.Second, "the member is up", func() bool { return strings.Contains(a.ip("link show "+member.Name()), "state UP") })
 			}
 			a.ip("link set " + kind.name + " up")
 			within(t, 30*time.Second, "carrier", func() bool { return strings.Contains(a.ip("link show "+kind.name), "LOWER_UP") })
