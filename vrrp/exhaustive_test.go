@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/lvskit/lvskit/internal/need"
 )
 
 var exhaustiveDeep = flag.Bool("exhaustive-deep", false, "explore the large cases too")
@@ -180,6 +182,9 @@ const (
 // events, every delay up to a quarter of an interval, every overtaking, and each
 // loss, crash, restart and pause that the case allows.
 func TestExhaustive(t *testing.T) {
+	if need.Emulated() {
+		t.Skip("it does not depend on the kernel")
+	}
 	for _, c := range []struct {
 		name                  string
 		priorities            [3]uint8
