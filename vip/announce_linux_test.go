@@ -267,11 +267,10 @@ func TestAnnounceOverEachKindOfInterface(t *testing.T) {
 				a.ip("link set " + member.Name() + " down")
 				a.ip("link set " + member.Name() + " master " + kind.name)
 				a.ip("link set " + member.Name() + " up")
-				// With that state the kernel begins to send what is put into it.
-				within(t, 30*time.Second, "the member is up", func() bool { return strings.Contains(a.ip("link show "+member.Name()), "state UP") })
 			}
 			a.ip("link set " + kind.name + " up")
-			within(t, 30*time.Second, "carrier", func() bool { return strings.Contains(a.ip("link show "+kind.name), "LOWER_UP") })
+			// Before this state Announce would leave it to Run, which does not run here.
+			within(t, 30*time.Second, "it is ready", func() bool { return strings.Contains(a.ip("link show "+kind.name), "state UP") })
 			fields := strings.Fields(strings.SplitAfter(a.ip("link show "+kind.name), "link/ether ")[1])
 			m := a.manager(Config{State: want("10.7.0.1@" + kind.name)})
 			frames := capture(t, port)
@@ -374,7 +373,7 @@ func TestAnAddressOnARenamedInterfaceIsAnnounced(t *testing.T) {
 	a.ip("link set eth0 down")
 	a.ip("link set eth0 name lan0")
 	a.ip("link set lan0 up")
-	within(t, 30*time.Second, "carrier", func() bool { return strings.Contains(a.ip("link show lan0"), "LOWER_UP") })
+	within(t, 30*time.Second, "it is ready", func() bool { return strings.Contains(a.ip("link show lan0"), "state UP") })
 	frames := capture(t, p.linkA)
 	if err := m.Announce(t.Context()); err != nil {
 		t.Fatal(err)
