@@ -30,8 +30,8 @@
 //
 // # Times
 //
-// From the death of a server to the change is at most Interval + (Fall-1) *
-// RetryInterval + Timeout, and the jitter: 8 s with the defaults for one that is
+// In a process that is in time (see Starved), from the death of a server to the
+// change is at most Interval + (Fall-1) * RetryInterval + Timeout, and the jitter: 8 s with the defaults for one that is
 // silent, 7 s for one that refuses; 3 and 2 s with an Interval of 1 s and Fall 2 (if
 // Timeout is not longer than RetryInterval). Intervals are from start to start. They
 // vary by Jitter, and keep their phase when one is late; ticks that were missed are
@@ -50,7 +50,8 @@
 // inconclusive if in its time the process was once late by a quarter of the timeout
 // or more (half of it, from 30 s on), or if the machine was suspended. If that goes on, the repetitions have a timeout to which such a
 // lateness is less than a quarter, up to 30 s, so that a process which is always
-// late finds out in the end what is dead: late, but not wrongly. So do not choose a
+// late finds out in the end what is dead: late, by several times the bound above, but
+// not wrongly. So do not choose a
 // Timeout below 1 s on a machine that has other work; and a Monitor that needs more
 // processor time than there is tells by Status.Inconclusive and [Monitor.Load].
 //

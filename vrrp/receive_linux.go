@@ -78,7 +78,8 @@ func (k *kernel) receive(d *datagram) bool {
 }
 
 // fill reads what a socket has, as far as there is room. An error, such as that
-// the interface is down, is no packet.
+// the interface is down, is no packet. The call never blocks: the scheduler of Go need
+// not be told of it, whose watcher would wake up for it.
 func (b *batch) fill(s *socket) {
 	b.next, b.count = 0, 0
 	for n := range b.heads {
