@@ -1,0 +1,49 @@
+package userspace
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/lvskit/lvskit/ipvs"
+)
+
+// service is a virtual service of the table. Engine.mu guards it, but for what
+// is atomic.
+type service struct {
+	ipvs.Service                // normal form; Destinations is nil
+	dests        []*destination // the newest first, as the kernel has them
+	sched        scheduler
+	stats        counters
+	source       Source
+	front        front // the sockets; nil in a table alone
+}
+
+// destination is a real server of a service, or one that was removed and has
+// connections.
+type destination struct {
+	ipvs.Destination
+	active, inactive, persistent int
+	overload                     bool // at the upper threshold, and not below the lower one since
+	removed                      bool
+	stats                        counters
+	conns                        connectionList
+}
+
+// find is the destination of that address, nil if there is none.
+func (s *service) find(addr netip.AddrPort) *destination {
+	for _, d := range s.dests {
+		if d.Addr == addr {
+			return d
+		}
+	}
+	return nil
+}
+
+// available tells whether new connections may go there.
+func (d *destination) available() bool { return d.Weight > 0 && !d.overload }
+
+// flow is what a scheduler may know of a connection.
+type flow struct {
+	client, virtual netip.AddrPort
+	now             time.Duration // since the epoch of the Engine
+}
