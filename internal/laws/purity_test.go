@@ -9,11 +9,13 @@ import (
 // loops are the files that may read the clock and start goroutines, though they
 // are compiled for every system. Each entry has its reason.
 var loops = map[string]string{
-	"health/run.go": "runs the probes when they are due",
-	"ipvs/drain.go": "waits for the connections of a real server to end",
-	"vrrp/run.go":   "runs the loop and what is beside it",
-	"vip/run.go":    "watches the addresses and puts them back",
-	"health/tls.go": "compares the ends of certificates with the clock",
+	"health/deadline.go":       "ends probes in goroutines of their own",
+	"health/run.go":            "runs the probes when they are due",
+	"ipvs/userspace/engine.go": "says at what time connections come and go",
+	"ipvs/drain.go":            "waits for the connections of a real server to end",
+	"vrrp/run.go":              "runs the loop and what is beside it",
+	"vip/run.go":               "watches the addresses and puts them back",
+	"health/tls.go":            "compares the ends of certificates with the clock",
 }
 
 // clock is what makes a function's result depend on when it is called.
