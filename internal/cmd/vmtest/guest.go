@@ -43,7 +43,7 @@ func (s *session) guests(ctx context.Context) {
 		if s.bench != "" {
 			g.test(ctx, tests)
 		} else {
-			side.Go(func() { g.test(ctx, tests) })
+			side.Go(func() { g.test(ctx, s.share(tests, g.series)) })
 		}
 	}
 	side.Wait()
@@ -92,6 +92,26 @@ func (s *session) compile(ctx context.Context) ([]program, bool) {
 	s.programs(ctx)
 	s.line("ok", fmt.Sprintf("%d packages", len(programs)), "")
 	return programs, len(programs) > 0
+}
+
+// share is what the machine of a kernel runs. A run of everything in several machines
+// takes the tests of each example, which touch the kernel through the packages
+// alone, to one of them in turn: they are long.
+func (s *session) share(tests []program, series string) []program {
+	if len(s.kernels) == 1 || !s.everything() {
+		return tests
+	}
+	var mine []program
+	examples := 0
+	for _, p := range tests {
+		if strings.HasPrefix(s.module.short(p.ImportPath), "examples/") {
+			if examples++; s.kernels[examples%len(s.kernels)] != series {
+				continue
+			}
+		}
+		mine = append(mine, p)
+	}
+	return mine
 }
 
 // A guest is one machine with a kernel of the series.

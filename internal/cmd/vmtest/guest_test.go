@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,40 @@ func TestFollowCountsWhatTheMachineWrites(t *testing.T) {
 			checkTotals(t, s.report, tt.passed, tt.failed, 0)
 			if !strings.Contains(out.String(), tt.want) {
 				t.Errorf("the report is %q", &out)
+			}
+		})
+	}
+}
+
+func TestExamplesAreSharedByKernels(t *testing.T) {
+	all := []program{
+		{pkg{ImportPath: "m/examples/a"}, 0},
+		{pkg{ImportPath: "m/examples/b"}, 1},
+		{pkg{ImportPath: "m/examples/c"}, 2},
+		{pkg{ImportPath: "m/ipvs"}, 3},
+	}
+	for _, tt := range []struct {
+		name    string
+		kernels []string
+		options options
+		want    map[string]string // what the machine of a kernel runs
+	}{
+		{"everything", []string{"6.12", "6.1"}, options{patterns: []string{"./..."}}, map[string]string{"6.12": "13", "6.1": "023"}},
+		{"one kernel", []string{"6.12"}, options{patterns: []string{"./..."}}, map[string]string{"6.12": "0123"}},
+		{"some packages", []string{"6.12", "6.1"}, options{patterns: []string{"./examples/..."}}, map[string]string{"6.12": "0123", "6.1": "0123"}},
+		{"some tests", []string{"6.12", "6.1"}, options{patterns: []string{"./..."}, run: "X"}, map[string]string{"6.12": "0123", "6.1": "0123"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.options.kernels = tt.kernels
+			s := &session{options: tt.options, module: module{Path: "m"}}
+			for _, series := range tt.kernels {
+				var got string
+				for _, p := range s.share(all, series) {
+					got += strconv.Itoa(p.n)
+				}
+				if got != tt.want[series] {
+					t.Errorf("%s runs %s, want %s", series, got, tt.want[series])
+				}
 			}
 		})
 	}

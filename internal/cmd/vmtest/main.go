@@ -12,7 +12,8 @@
 //
 //	-only stages    checks, machine, vm: some of them, separated by commas
 //	-kernel series  6.12 (the default: the kernel that the benchmarks are made for), 6.1 or all,
-//	                in machines side by side
+//	                in machines side by side; a run of everything takes the tests of each example
+//	                to one of them
 //	-run regexp     only these tests
 //	-bench regexp   only these benchmarks, and no tests unless -run is given
 //	-count n        run each test and benchmark n times

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -60,6 +61,11 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		fmt.Fprintln(stderr, "vmtest:", err)
 	}
 	return o, err
+}
+
+// everything tells a run of all tests.
+func (o *options) everything() bool {
+	return o.run == "" && slices.Equal(o.patterns, []string{"./..."})
 }
 
 // choose sets the stages and kernels.
