@@ -25,6 +25,8 @@ var needed = []debian.Package{
 	{Name: "iptables", Has: "iptables-restore", Why: "backend and peer of nat"},
 	{Name: "nftables", Has: "nft", Unit: "nftables.service", Why: "peer of nat"},
 	{Name: "nginx-light", Has: "nginx", Unit: "nginx.service", Why: "real server that is not written in Go"},
+	{Name: "libnginx-mod-stream", Has: "/usr/lib/nginx/modules/ngx_stream_module.so", Why: "peer of ipvs/userspace"},
+	{Name: "haproxy", Has: "haproxy", Unit: "haproxy.service", Why: "peer of ipvs/userspace"},
 	{Name: "python3-aiosmtpd", Has: "aiosmtpd", Why: "mail server that is not written in Go"},
 	{Name: "dnsmasq-base", Has: "dnsmasq", Why: "peer of health: a name server"},
 	{Name: "tcpdump", Has: "tcpdump", Why: "another eye on captured packets"},
