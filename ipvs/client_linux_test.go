@@ -27,7 +27,7 @@ func equalTables(t *testing.T, who string, got, want []Service) {
 	t.Helper()
 	index := make(map[ServiceID]Service, len(want))
 	for _, s := range want {
-		n := s.normal()
+		n := s.Normal()
 		index[n.ID] = n
 	}
 	for _, s := range got {
@@ -121,7 +121,7 @@ func TestEveryKindIsReadBack(t *testing.T) {
 		}
 	}
 	for i := range saved {
-		saved[i] = saved[i].normal()
+		saved[i] = saved[i].Normal()
 	}
 	equalTables(t, "ipvsadm -Sn", saved, want)
 	made, err := c.Apply(background, everyKind(), Policy{Owns: OwnAll})

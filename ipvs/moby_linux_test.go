@@ -26,7 +26,7 @@ func mobyServices() []Service {
 	var list []Service
 	for _, s := range everyKind() {
 		if mobyKnows(s) {
-			list = append(list, s.normal())
+			list = append(list, s.Normal())
 		}
 	}
 	return list

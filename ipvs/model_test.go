@@ -17,7 +17,7 @@ type modelTable map[ServiceID]*Service
 func newModelTable(services []Service) modelTable {
 	t := make(modelTable, len(services))
 	for _, s := range services {
-		n := s.normal()
+		n := s.Normal()
 		t[n.ID] = &n
 	}
 	return t
@@ -82,7 +82,7 @@ func (t modelTable) services() []Service {
 func sorted(services []Service) []Service {
 	out := make([]Service, 0, len(services))
 	for _, s := range services {
-		s = s.normal()
+		s = s.Normal()
 		slices.SortFunc(s.Destinations, func(a, b Destination) int { return a.Addr.Compare(b.Addr) })
 		if len(s.Destinations) == 0 {
 			s.Destinations = nil

@@ -2,11 +2,13 @@ package ipvs
 
 import "net/netip"
 
-// normal is the one form in which two services that the kernel cannot tell
-// apart are equal: addresses unmapped, defaults spelled out, what has no effect
-// left out. The order of the destinations stays. It takes invalid services too,
-// since a table may hold some.
-func (s Service) normal() Service {
+// Normal is the one form in which two services that the kernel cannot tell
+// apart are equal: IPv4-mapped addresses unmapped, the zero Scheduler spelled out
+// as WLC, what has no effect left out (a Mask without persistence or of a single
+// address, a Tunnel of what is not tunnelled). It is the form in which a Table
+// returns services, and Plan its changes. The order of the destinations stays;
+// they are copied. It takes invalid services too, since a table may hold some.
+func (s Service) Normal() Service {
 	s = s.normalHead()
 	if s.Destinations == nil {
 		return s
@@ -19,7 +21,7 @@ func (s Service) normal() Service {
 	return s
 }
 
-// normalHead is normal without the destinations, which stay as they are.
+// normalHead is Normal without the destinations, which stay as they are.
 func (s Service) normalHead() Service {
 	s.ID = s.ID.normal()
 	if s.Scheduler == "" {

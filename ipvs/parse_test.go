@@ -203,7 +203,7 @@ func TestFormatAndParseAreReverse(t *testing.T) {
 		text := format(t, services)
 		got := parse(t, text)
 		for i := range services {
-			services[i] = services[i].normal()
+			services[i] = services[i].Normal()
 		}
 		if len(got) == 0 && len(services) == 0 {
 			continue

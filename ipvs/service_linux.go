@@ -42,7 +42,7 @@ func (c *Client) UpdateService(ctx context.Context, s Service) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	return c.change(ctx, Change{Op: UpdateService, Service: s.normal()})
+	return c.change(ctx, Change{Op: UpdateService, Service: s.Normal()})
 }
 
 // RemoveService removes a service with its destinations.

@@ -240,7 +240,7 @@ func TestNormal(t *testing.T) {
 		},
 	}
 	given := s.Destinations[0]
-	n := s.normal()
+	n := s.Normal()
 	if n.ID.Addr.String() != "192.0.2.1:80" || n.Scheduler != WLC || n.Flags != SchedFlag1 || n.Persistence.Mask != 0 {
 		t.Errorf("the normal form is %+v", n)
 	}
@@ -254,11 +254,11 @@ func TestNormal(t *testing.T) {
 		t.Error("normal changed its argument")
 	}
 	s.ID.Addr = netip.MustParseAddrPort("[fd00::5]:80")
-	if n := s.normal(); n.Persistence.Mask != 32 {
+	if n := s.Normal(); n.Persistence.Mask != 32 {
 		t.Errorf("mask 32 of an IPv6 service became %d", n.Persistence.Mask)
 	}
 	s.Persistence = Persistence{Mask: 24, Engine: "sip"}
-	if n := s.normal(); n.Persistence != (Persistence{Engine: "sip"}) {
+	if n := s.Normal(); n.Persistence != (Persistence{Engine: "sip"}) {
 		t.Errorf("without persistence a mask has no effect, and yet it is %+v", n.Persistence)
 	}
 }

@@ -95,7 +95,7 @@ func roundTrip(t *testing.T, s Service) Service {
 func TestWhatIsEncodedIsDecodedInNormalForm(t *testing.T) {
 	for seed := range uint64(2000) {
 		s := randomService(rand.New(rand.NewPCG(seed, 1)))
-		if got, want := roundTrip(t, s), s.normal(); !sameService(got, want) {
+		if got, want := roundTrip(t, s), s.Normal(); !sameService(got, want) {
 			t.Fatalf("seed %d: got\n%+v, want\n%+v", seed, got, want)
 		}
 	}
