@@ -54,51 +54,57 @@ func (l *connectionList) remove(c *connection) {
 func (e *Engine) admit(s *service, client netip.AddrPort, o owner) *connection {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.schedule(s, client, o)
+}
+
+// schedule is admit for who holds Engine.mu.
+func (e *Engine) schedule(s *service, client netip.AddrPort, o owner) *connection {
 	now := e.now()
 	d := s.sched.pick(s, flow{client: client, virtual: s.ID.Addr, now: now})
 	if d == nil {
 		return nil
 	}
-	c := &connection{service: s, dest: d, client: client, owner: o, state: firstState(s.ID.Protocol)}
+	c := &connection{service: s, dest: d, client: client, owner: o}
+	c.state = firstState(c.protocol())
 	c.last.Store(int64(now))
-	d.conns.add(c)
-	d.inactive++
-	s.stats.connections.Add(1)
-	d.stats.connections.Add(1)
+	d.join(c)
+	s.stats.connected(now)
+	d.stats.connected(now)
 	return c
 }
 
-func firstState(p ipvs.Protocol) ipvs.ConnectionState {
-	if p == ipvs.UDP {
-		return ipvs.StateUDP
+// protocol is that of the service; connections of a firewall mark, which has none,
+// are of TCP.
+func (c *connection) protocol() ipvs.Protocol {
+	if p := c.service.ID.Protocol; p != 0 {
+		return p
 	}
-	return ipvs.StateSynRecv
+	return ipvs.TCP
 }
 
-// become tells the table of another state of a connection: only
-// ipvs.StateEstablished counts as active.
+func firstState(p ipvs.Protocol) ipvs.ConnectionState {
+	switch p {
+	case ipvs.TCP:
+		return ipvs.StateSynRecv
+	case ipvs.SCTP:
+		return "INIT1"
+	}
+	return ipvs.StateUDP
+}
+
+// become tells the table of another state of a connection, which the
+// destination may count otherwise: see isActive.
 func (e *Engine) become(c *connection, state ipvs.ConnectionState) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	switch was, is := c.state == ipvs.StateEstablished, state == ipvs.StateEstablished; {
-	case is && !was:
-		c.dest.active, c.dest.inactive = c.dest.active+1, c.dest.inactive-1
-	case was && !is:
-		c.dest.active, c.dest.inactive = c.dest.active-1, c.dest.inactive+1
-	}
-	c.state = state
+	c.dest.turn(c, state)
 }
 
 // leave takes a connection that has ended out of the table.
 func (e *Engine) leave(c *connection) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c.state == ipvs.StateEstablished {
-		c.dest.active--
-	} else {
-		c.dest.inactive--
-	}
-	c.dest.conns.remove(c)
+	c.dest.part(c)
 }
 
 // received counts what came from the client.
