@@ -1,4 +1,4 @@
-package main
+package director
 
 import (
 	"context"
@@ -24,7 +24,7 @@ type director struct {
 	options
 	out      io.Writer
 	settings *sysctl.Client
-	table    *ipvs.Client
+	table    dataplane
 	manager  *vip.Manager
 	monitor  *health.Monitor
 	pinger   *health.Pinger
@@ -42,7 +42,7 @@ type director struct {
 	held      []vip.Address
 }
 
-func newDirector(o options, out io.Writer) (d *director, err error) {
+func newDirector(ctx context.Context, o options, out io.Writer) (d *director, err error) {
 	d = &director{
 		options: o, out: out, owned: &ownedServices{path: filepath.Join(o.runDir, "director.rules")},
 		changed: make(chan struct{}, 1), drained: make(chan drainKey), settled: make(chan struct{}),
@@ -60,8 +60,8 @@ func newDirector(o options, out io.Writer) (d *director, err error) {
 	if d.pinger, err = health.NewPinger(health.PingerConfig{}); err != nil {
 		return nil, err
 	}
-	// Open loads ip_vs, and with it come the settings of net/ipv4/vs.
-	d.table, err = ipvs.Open(ipvs.Config{})
+	// It loads ip_vs, and with it come the settings of net/ipv4/vs.
+	d.table, err = openDataplane(ctx, o, out)
 	return d, err
 }
 
@@ -72,14 +72,25 @@ func (d *director) run(ctx context.Context, cfg config, hup <-chan os.Signal) (e
 	}
 	defer d.manager.Close()
 	defer d.pinger.Close()
-	defer func() { err = errors.Join(err, d.down()) }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Connections are forwarded until the addresses are gone.
+	forwarding, stop := context.WithCancel(context.WithoutCancel(ctx))
+	forwarded := make(chan error, 1)
+	go func() {
+		defer cancel()
+		forwarded <- d.table.run(forwarding)
+	}()
+	defer func() {
+		err = errors.Join(err, d.down())
+		stop()
+		err = errors.Join(err, <-forwarded)
+	}()
 	if err := d.up(ctx, cfg); err != nil {
 		return err
 	}
 
 	// Each of these runs until ctx ends; the first that ends before ends all.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var running sync.WaitGroup
 	var errs [4]error
 	for i, part := range []func(context.Context) error{
@@ -149,7 +160,7 @@ func (d *director) down() error {
 		d.endDrain(key)
 	}
 	errAddress := d.manager.Release(ctx)
-	errSync := d.synchronise(ctx, nil)
+	errSync := d.table.synchronise(ctx, nil)
 	_, errTable := d.table.Apply(ctx, nil, d.owned.policy())
 	if errTable == nil {
 		errTable = d.owned.set(nil)

@@ -1,4 +1,4 @@
-package main
+package director
 
 import (
 	"context"
@@ -77,7 +77,7 @@ func (d *director) configure(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
-	if err := d.synchronise(ctx, cfg.sync); err != nil {
+	if err := d.table.synchronise(ctx, cfg.sync); err != nil {
 		return err
 	}
 	have, err := d.table.Services(ctx)
@@ -140,6 +140,9 @@ func (d *director) change(ctx context.Context, want []ipvs.Service, policy ipvs.
 // reload reads the file again. One that is wrong changes nothing.
 func (d *director) reload(ctx context.Context) {
 	cfg, err := readFile(d.file)
+	if err == nil {
+		cfg, err = d.table.fit(cfg)
+	}
 	if err == nil {
 		err = d.compatible(cfg)
 	}

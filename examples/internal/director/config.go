@@ -1,4 +1,4 @@
-package main
+package director
 
 import (
 	"cmp"
@@ -17,7 +17,7 @@ import (
 
 // A config is what the file asks for, in the words of the packages.
 type config struct {
-	kernel     []sysctl.Setting
+	kernel     []sysctl.Setting // that the dataplane takes
 	services   []service
 	addresses  []vip.Address
 	interfaces []string     // that packets of the services come in by
@@ -87,8 +87,7 @@ func (f file) config() (cfg config, err error) {
 		f.Sync.Interface = cmp.Or(f.Sync.Interface, f.Interface)
 		cfg.sync = f.Sync
 	}
-	cfg.kernel, err = cfg.settings()
-	return cfg, err
+	return cfg, nil
 }
 
 func (f serviceFile) service() (service, error) {
@@ -163,26 +162,4 @@ func (f file) router(addresses []vip.Address) (*vrrp.Config, error) {
 	}
 	_, err := vrrp.New(*cfg)
 	return cfg, err
-}
-
-// settings are the kernel's settings of a director that forwards in these ways.
-func (c config) settings() ([]sysctl.Setting, error) {
-	roles := [][]sysctl.Setting{sysctl.AnyDirector()}
-	for _, s := range c.services {
-		family := s.ID.AddressFamily()
-		d := sysctl.Director{Interfaces: c.interfaces, IPv4: family == ipvs.IPv4, IPv6: family == ipvs.IPv6}
-		switch s.forward {
-		case ipvs.ForwardMasq:
-			roles = append(roles, sysctl.DirectorNAT(d))
-		case ipvs.ForwardTunnel:
-			roles = append(roles, sysctl.DirectorTUN(d))
-		default:
-			roles = append(roles, sysctl.DirectorDR(d))
-		}
-	}
-	roles = append(roles, c.throughSettings())
-	if c.sync != nil {
-		roles = append(roles, syncSettings())
-	}
-	return sysctl.Merge(roles...)
 }

@@ -1,4 +1,4 @@
-package main
+package director
 
 import (
 	"context"
@@ -32,14 +32,14 @@ func (f syncFile) daemon(part ipvs.DaemonState) ipvs.Daemon {
 // this director forwards, which on a Backup are none, and the backup takes what
 // the other tells. So a take-over has nothing to start, and a director that
 // returns learns while it waits.
-func (d *director) synchronise(ctx context.Context, want *syncFile) error {
-	note := filepath.Join(d.runDir, "director.sync") // that the daemons are ours
+func (k *kernelPlane) synchronise(ctx context.Context, want *syncFile) error {
+	note := filepath.Join(k.runDir, "director.sync") // that the daemons are ours
 	_, err := os.Stat(note)
 	ours := err == nil
 	if !ours && want == nil {
 		return nil
 	}
-	running, err := d.table.Daemons(ctx)
+	running, err := k.Daemons(ctx)
 	if err != nil {
 		return err
 	}
@@ -47,12 +47,12 @@ func (d *director) synchronise(ctx context.Context, want *syncFile) error {
 		return fmt.Errorf("sync: the %s daemon runs already, and is not ours: ipvsadm --stop-daemon %[1]s", running[0].State)
 	}
 	if !ours {
-		if err := errors.Join(os.MkdirAll(d.runDir, 0o755), os.WriteFile(note, nil, 0o644)); err != nil {
+		if err := errors.Join(os.MkdirAll(k.runDir, 0o755), os.WriteFile(note, nil, 0o644)); err != nil {
 			return err
 		}
 	}
 	for _, part := range []ipvs.DaemonState{ipvs.DaemonBackup, ipvs.DaemonMaster} {
-		if err := d.daemon(ctx, part, running, want); err != nil {
+		if err := k.daemon(ctx, part, running, want); err != nil {
 			return err
 		}
 	}
@@ -65,21 +65,21 @@ func (d *director) synchronise(ctx context.Context, want *syncFile) error {
 }
 
 // daemon makes one part as wanted.
-func (d *director) daemon(ctx context.Context, part ipvs.DaemonState, running []ipvs.Daemon, want *syncFile) error {
+func (k *kernelPlane) daemon(ctx context.Context, part ipvs.DaemonState, running []ipvs.Daemon, want *syncFile) error {
 	i := slices.IndexFunc(running, func(r ipvs.Daemon) bool { return r.State == part })
 	if i >= 0 && want != nil && running[i].Interface == want.Interface && running[i].SyncID == int(want.ID) {
 		return nil
 	}
 	if i >= 0 {
-		if err := d.table.StopDaemon(ctx, part); err != nil {
+		if err := k.StopDaemon(ctx, part); err != nil {
 			return err
 		}
 	}
 	if want == nil {
 		return nil
 	}
-	fmt.Fprintf(d.out, "ipvsadm --start-daemon %s --mcast-interface %s --syncid %d\n", part, want.Interface, want.ID)
-	return d.table.StartDaemon(ctx, want.daemon(part))
+	fmt.Fprintf(k.out, "ipvsadm --start-daemon %s --mcast-interface %s --syncid %d\n", part, want.Interface, want.ID)
+	return k.StartDaemon(ctx, want.daemon(part))
 }
 
 // syncSettings let the other director know each connection soon, and again and

@@ -1,0 +1,46 @@
+package director
+
+import (
+	"context"
+	"io"
+
+	"github.com/lvskit/lvskit/ipvs"
+	"github.com/lvskit/lvskit/sysctl"
+)
+
+// kernelPlane is the kernel's IPVS.
+type kernelPlane struct {
+	*ipvs.Client
+	runDir string
+	out    io.Writer
+}
+
+// run waits: the kernel forwards by itself.
+func (*kernelPlane) run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
+
+// fit adds the settings of a director that forwards in these ways.
+func (*kernelPlane) fit(cfg config) (config, error) {
+	roles := [][]sysctl.Setting{sysctl.AnyDirector()}
+	for _, s := range cfg.services {
+		family := s.ID.AddressFamily()
+		d := sysctl.Director{Interfaces: cfg.interfaces, IPv4: family == ipvs.IPv4, IPv6: family == ipvs.IPv6}
+		switch s.forward {
+		case ipvs.ForwardMasq:
+			roles = append(roles, sysctl.DirectorNAT(d))
+		case ipvs.ForwardTunnel:
+			roles = append(roles, sysctl.DirectorTUN(d))
+		default:
+			roles = append(roles, sysctl.DirectorDR(d))
+		}
+	}
+	roles = append(roles, cfg.throughSettings())
+	if cfg.sync != nil {
+		roles = append(roles, syncSettings())
+	}
+	var err error
+	cfg.kernel, err = sysctl.Merge(roles...)
+	return cfg, err
+}
