@@ -18,6 +18,9 @@ type connection struct {
 	state   ipvs.ConnectionState
 	last    atomic.Int64 // when something was last forwarded, in nanoseconds since the epoch
 
+	template *template // what remembers the client, nil without persistence
+	listed   bool      // it is in the table: in dest.conns, and counted
+
 	prev, next *connection // in dest.conns
 }
 
@@ -59,18 +62,54 @@ func (e *Engine) admit(s *service, client netip.AddrPort, o owner) *connection {
 
 // schedule is admit for who holds Engine.mu.
 func (e *Engine) schedule(s *service, client netip.AddrPort, o owner) *connection {
-	now := e.now()
-	d := s.sched.pick(s, flow{client: client, virtual: s.ID.Addr, now: now})
+	return s.admit(flow{client: client, virtual: s.ID.Addr, now: e.now()}, o)
+}
+
+// admit is Engine.schedule at a time. A connection of a OnePacket service is
+// counted, and has left the table when admit returns.
+func (s *service) admit(f flow, o owner) *connection {
+	d, t := s.choose(f)
 	if d == nil {
 		return nil
 	}
-	c := &connection{service: s, dest: d, client: client, owner: o}
+	c := &connection{service: s, dest: d, client: f.client, owner: o, template: t}
 	c.state = firstState(c.protocol())
-	c.last.Store(int64(now))
+	c.last.Store(int64(f.now))
+	c.listed = true
+	if t != nil {
+		t.controls++
+	}
 	d.join(c)
-	s.stats.connected(now)
-	d.stats.connected(now)
+	s.stats.connected(f.now)
+	d.stats.connected(f.now)
+	if s.Flags&ipvs.OnePacket != 0 {
+		c.leave(f.now)
+	}
 	return c
+}
+
+// choose is the destination of a new connection: the one that its client is
+// remembered to have, or else the scheduler's choice. It is nil if none may take
+// it.
+func (s *service) choose(f flow) (*destination, *template) {
+	if s.Persistence.Timeout == 0 {
+		return s.sched.pick(s, f), nil
+	}
+	if s.Persistence.Engine == engineSIP && f.callID == "" {
+		return nil, nil // the kernel drops what it finds no Call-ID in
+	}
+	s.templates.expire(f.now)
+	key := s.templateKey(f)
+	t := s.templates.find(key)
+	if t == nil {
+		d := s.sched.pick(s, f)
+		if d == nil {
+			return nil, nil
+		}
+		t = s.templates.add(key, d, s.Persistence.Timeout)
+	}
+	s.templates.renew(t, f.now)
+	return t.dest, t
 }
 
 // protocol is that of the service; connections of a firewall mark, which has none,
@@ -97,6 +136,17 @@ func firstState(p ipvs.Protocol) ipvs.ConnectionState {
 func (e *Engine) become(c *connection, state ipvs.ConnectionState) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	c.become(state)
+}
+
+// become is Engine.become for who holds Engine.mu.
+func (c *connection) become(state ipvs.ConnectionState) {
+	if !c.listed {
+		return
+	}
+	if state == ipvs.StateEstablished {
+		c.assure()
+	}
 	c.dest.turn(c, state)
 }
 
@@ -104,7 +154,27 @@ func (e *Engine) become(c *connection, state ipvs.ConnectionState) {
 func (e *Engine) leave(c *connection) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	c.leave(e.now())
+}
+
+// leave is Engine.leave for who holds Engine.mu. It does nothing if the
+// connection has left already.
+func (c *connection) leave(now time.Duration) {
+	if !c.listed {
+		return
+	}
+	c.listed = false
+	if c.template != nil {
+		c.template.release(now)
+	}
 	c.dest.part(c)
+}
+
+// assure marks the template of a connection whose real server has answered.
+func (c *connection) assure() {
+	if t := c.template; t != nil && !t.assured.Load() {
+		t.assured.Store(true)
+	}
 }
 
 // received counts what came from the client.
@@ -119,6 +189,7 @@ func (c *connection) received(now time.Duration, packets, bytes int) {
 // sent counts what went to the client.
 func (c *connection) sent(now time.Duration, packets, bytes int) {
 	c.last.Store(int64(now))
+	c.assure()
 	for _, s := range [...]*counters{&c.service.stats, &c.dest.stats} {
 		s.outPackets.Add(uint64(packets))
 		s.outBytes.Add(uint64(bytes))

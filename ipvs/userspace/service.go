@@ -11,20 +11,25 @@ import (
 // is atomic.
 type service struct {
 	ipvs.Service                // normal form; Destinations is nil
+	order        uint64         // of its addition among the others
 	dests        []*destination // the newest first, as the kernel has them
 	sched        scheduler
+	templates    templates // of persistence
 	stats        counters
 	source       Source
 	front        front // the sockets; nil in a table alone
 }
 
-// destination is a real server of a service, or one that was removed and has
-// connections.
+// destination is a real server of a service, or one that was removed and is in
+// the trash.
 type destination struct {
 	ipvs.Destination
+	service                      *service // that it is of, or was
 	active, inactive, persistent int
 	overload                     bool // at the upper threshold, and not below the lower one since
+	lastWeight                   int  // what the weight was before 0, 0 if it was never more
 	removed                      bool
+	idle                         time.Duration // in the trash: since when it has had no connections
 	stats                        counters
 	conns                        connectionList
 }
@@ -45,5 +50,6 @@ func (d *destination) available() bool { return d.Weight > 0 && !d.overload }
 // flow is what a scheduler may know of a connection.
 type flow struct {
 	client, virtual netip.AddrPort
+	callID          string        // of the first packet, for the persistence engine sip
 	now             time.Duration // since the epoch of the Engine
 }

@@ -44,35 +44,48 @@ func (d *destination) part(c *connection) {
 	d.unbound()
 }
 
-// bound looks at the upper threshold. It is called after each connection and
-// each persistence template that the destination got; templates do not count
-// (ip_vs_conn.c, ip_vs_bind_dest).
+// bound looks at the upper threshold. It is called after each connection that
+// the destination got; templates do not count (ip_vs_conn.c, ip_vs_bind_dest).
+// Like the kernel's it looks for the very number: who gets thresholds while it
+// has more connections is overloaded by set.
 func (d *destination) bound() {
-	if d.Upper != 0 && uint64(d.active+d.inactive) >= uint64(d.Upper) {
+	if d.Upper != 0 && uint64(d.total()) == uint64(d.Upper) {
 		d.overload = true
 	}
 }
 
-// unbound looks at the lower threshold, which is three quarters of the upper one
-// where there is none. It is called after each connection and each persistence
-// template that has ended (ip_vs_conn.c, ip_vs_unbind_dest).
+// unbound looks at the lower threshold. It is called after each connection that
+// has ended (ip_vs_conn.c, ip_vs_unbind_dest).
 func (d *destination) unbound() {
-	switch n := uint64(d.active + d.inactive); {
-	case d.Lower != 0:
-		if n < uint64(d.Lower) {
-			d.overload = false
-		}
-	case n*4 < uint64(d.Upper)*3, d.Upper == 0:
+	if d.Upper != 0 && uint64(d.total())+1 == d.lower() {
 		d.overload = false
 	}
 }
 
-// set takes what is wanted of a destination. Only an upper threshold that is
-// higher than before, or gone, ends an overload: a lower one is not looked at
-// before the next connection comes or ends (ip_vs_ctl.c, __ip_vs_update_dest).
-func (d *destination) set(wanted ipvs.Destination) {
-	if wanted.Upper == 0 || wanted.Upper > d.Upper {
-		d.overload = false
+// total is the number of connections that is compared with the thresholds.
+func (d *destination) total() int { return d.active + d.inactive }
+
+// lower is the lower threshold, which is three quarters of the upper one where
+// there is none.
+func (d *destination) lower() uint64 {
+	if d.Lower != 0 {
+		return uint64(d.Lower)
 	}
+	return uint64(d.Upper - d.Upper/4)
+}
+
+// set takes what is wanted of a destination. Other thresholds than before say
+// anew whether it is overloaded, but for a number of connections between them,
+// where it stays what it is (ip_vs_ctl.c, __ip_vs_dest_update_overload; before
+// 2026 only an upper one that was raised or gone ended an overload).
+func (d *destination) set(wanted ipvs.Destination) {
+	same := wanted.Upper == d.Upper && wanted.Lower == d.Lower
 	d.Destination = wanted
+	switch total := uint64(d.total()); {
+	case same:
+	case wanted.Upper == 0 || total < d.lower():
+		d.overload = false
+	case total >= uint64(wanted.Upper):
+		d.overload = true
+	}
 }
