@@ -2,9 +2,11 @@ package userspace
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -31,13 +33,12 @@ func serversMain() {
 
 // servers are listening sockets and the connections that they took.
 type servers struct {
-	epoll    int
-	kinds    []serverKind // by descriptor
-	echo     int
-	source   int
-	datagram int
-	buf      []byte
-	batch    *datagrams
+	epoll  int
+	kinds  []serverKind // by descriptor
+	echo   int
+	source int
+	buf    []byte
+	batch  *datagrams
 }
 
 type serverKind uint8
@@ -45,7 +46,11 @@ type serverKind uint8
 const (
 	kindEcho serverKind = iota + 1
 	kindSource
+	kindDatagrams
 )
+
+// addrsEnv are the addresses of the real servers, separated by spaces.
+const addrsEnv = "LVSKIT_USERSPACE_ADDRS"
 
 func (s *servers) run() error {
 	var err error
@@ -55,14 +60,18 @@ func (s *servers) run() error {
 	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return err
 	}
-	if s.echo, err = s.listen(unix.SOCK_STREAM, echoPort); err != nil {
+	if s.echo, err = s.listen(unix.SOCK_STREAM, anywhere(echoPort)); err != nil {
 		return err
 	}
-	if s.source, err = s.listen(unix.SOCK_STREAM, sourcePort); err != nil {
+	if s.source, err = s.listen(unix.SOCK_STREAM, anywhere(sourcePort)); err != nil {
 		return err
 	}
-	if s.datagram, err = s.listen(unix.SOCK_DGRAM, echoPort); err != nil {
-		return err
+	for _, addr := range strings.Fields(os.Getenv(addrsEnv)) { // an answer comes from where its question went
+		fd, err := s.listen(unix.SOCK_DGRAM, netip.AddrPortFrom(netip.MustParseAddr(addr), echoPort))
+		if err != nil {
+			return err
+		}
+		s.kinds[fd] = kindDatagrams
 	}
 	fmt.Println("ready")
 	events := make([]unix.EpollEvent, 256)
@@ -77,13 +86,13 @@ func (s *servers) run() error {
 	}
 }
 
-func (s *servers) listen(typ int, port int) (int, error) {
+func (s *servers) listen(typ int, at netip.AddrPort) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, typ|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return 0, err
 	}
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}); err != nil {
 		return 0, err
 	}
 	if typ == unix.SOCK_STREAM {
@@ -97,6 +106,8 @@ func (s *servers) listen(typ int, port int) (int, error) {
 	}
 	return fd, s.watch(fd, unix.EPOLLIN)
 }
+
+func anywhere(port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.IPv4Unspecified(), port) }
 
 // roomy gives a socket of datagrams buffers that hold all that is under way.
 func roomy(fd int) {
@@ -115,7 +126,7 @@ func (s *servers) ready(fd int) {
 		s.accept(fd, kindEcho, unix.EPOLLIN)
 	case fd == s.source:
 		s.accept(fd, kindSource, unix.EPOLLIN|unix.EPOLLOUT)
-	case fd == s.datagram:
+	case s.kinds[fd] == kindDatagrams:
 		if n := s.batch.read(fd); n > 0 {
 			s.batch.write(fd, n)
 		}
