@@ -27,8 +27,8 @@ type Check struct {
 	// hurried after, as that is no time for more work. 0 means 1 s, or Interval if that
 	// is shorter.
 	RetryInterval time.Duration
-	// Timeout is the most that a probe may take, 0 means 1 s. Less than that
-	// takes a machine that is never busy.
+	// Timeout is the most that a probe may take, without the time for which the process
+	// was late; 0 means 1 s. Less than that takes a machine that is never busy.
 	Timeout time.Duration
 
 	// Rise is how many probes in a row must pass until a check that is down is up;

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// conn is a connection of one probe. Its deadline is that of the probe's context, and
-// reads and writes end when that does: late ones with context.DeadlineExceeded,
+// conn is a connection of one probe. Reads and writes end when the probe's context
+// does, whatever its Deadline says: late ones with context.DeadlineExceeded,
 // cancelled ones with context.Canceled. Each system has its own below it: dial_*.go.
 type conn interface {
 	net.Conn

@@ -36,7 +36,7 @@ func (s Source) connect(ctx context.Context, network string, to netip.AddrPort) 
 			d.LocalAddr = net.UDPAddrFromAddrPort(local)
 		}
 	}
-	c, err := d.DialContext(ctx, network, to.String())
+	c, err := d.DialContext(undated{ctx}, network, to.String())
 	if err != nil {
 		var call *os.SyscallError
 		if errors.As(err, &call) && call.Syscall == "connect" {
@@ -44,10 +44,13 @@ func (s Source) connect(ctx context.Context, network string, to netip.AddrPort) 
 		}
 		return nil, err
 	}
-	deadline, _ := ctx.Deadline()
-	_ = c.SetDeadline(deadline) // an open socket has one
 	return &socket{Conn: c, ctx: ctx, stop: context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })}, nil
 }
+
+// undated is a context whose deadline the Dialer does not see: the end is what counts.
+type undated struct{ context.Context }
+
+func (undated) Deadline() (time.Time, bool) { return time.Time{}, false }
 
 func unspecified(like netip.Addr) netip.Addr {
 	if like.Is4() {
@@ -94,7 +97,7 @@ func (c *socket) reset() error {
 	return nil
 }
 
-// The deadline is that of the context.
+// The end is that of the context.
 func (c *socket) SetDeadline(time.Time) error      { return nil }
 func (c *socket) SetReadDeadline(time.Time) error  { return nil }
 func (c *socket) SetWriteDeadline(time.Time) error { return nil }

@@ -30,38 +30,47 @@
 //
 // # Times
 //
-// In a process that is in time (see Starved), from the death of a server to the
-// change is at most Interval + (Fall-1) * RetryInterval + Timeout, and the jitter: 8 s with the defaults for one that is
-// silent, 7 s for one that refuses; 3 and 2 s with an Interval of 1 s and Fall 2 (if
-// Timeout is not longer than RetryInterval). Intervals are from start to start. They
-// vary by Jitter, and keep their phase when one is late; ticks that were missed are
-// not made up for. Of Config.Probes only so many are under way at once.
+// From the death of a server to the change is at most Interval + (Fall-1) *
+// RetryInterval + Timeout, the jitter, and the time for which this process was late
+// meanwhile (see Starved; Load.StarvedFor adds it up): 8 s with the defaults for one
+// that is silent, 7 s for one that refuses; 3 and 2 s with an Interval of 1 s and Fall 2
+// (if Timeout is not longer than RetryInterval). Intervals are from start to start. They
+// vary by Jitter, and keep their phase when one is late; ticks that were missed are not
+// made up for. Of Config.Probes only so many are under way at once.
 //
 // Checks with equal Keys are probed once for all: a server that is in many pools is
 // asked once an interval.
 //
 // # Starved
 //
-// A process that was stopped, or whose goroutines wait for processors, sees every
-// timeout pass though the answers are there. While probes are under way, a watchdog
-// looks every 10 ms how late this process is, by its timers and by the queue in
-// which goroutines wait that the network has woken up. A probe that fails (save by a
-// refused connection, which is an answer), or passes when its time was over, is
-// inconclusive if in its time the process was once late by a quarter of the timeout
-// or more (half of it, from 30 s on), or if the machine was suspended. If that goes on, the repetitions have a timeout to which such a
-// lateness is less than a quarter, up to 30 s, so that a process which is always
-// late finds out in the end what is dead: late, by several times the bound above, but
-// not wrongly. So do not choose a
-// Timeout below 1 s on a machine that has other work; and a Monitor that needs more
-// processor time than there is tells by Status.Inconclusive and [Monitor.Load].
+// A process that was stopped, or whose goroutines wait for processors, sees time pass
+// though the answers are there. While probes are under way, a watchdog looks every 10 ms
+// how late this process is, by its timers and by the queue in which goroutines wait that
+// the network has woken up. What it was late by, if that is more than 5 ms, does not
+// count against the Timeout: the Monitor ends a probe when that has passed without it,
+// and nobody was late for 20 ms, so that what has come in meanwhile is read first.
+// Silence for so long is a failure. A process that is late all the time ends its probes
+// after ten times the Timeout, or 30 s more than it.
+//
+// What else fails may be due to that, too: a server has given up, a script has fallen
+// behind, a Prober has taken the Deadline of its context for the end, which is that of a
+// process in time. Such a failure (save by a refused connection, which is an answer),
+// and a pass that comes after the Deadline, is inconclusive if in its time the process
+// was once late by a quarter of the time up to the Deadline; so is one at the last end
+// if the process was late by a quarter of all of it; and any if the machine was
+// suspended. After such a lateness the Deadline of the next probe is one to which the
+// same again is less than a quarter, so that a Prober which goes by it comes to a
+// conclusion. But do not choose a Timeout below 1 s on a machine that has other work;
+// and a Monitor that needs more processor time than there is tells by
+// Status.Inconclusive and [Monitor.Load].
 //
 // # Probers of one's own
 //
-// A Prober must return soon after its context ends. One that does not keeps its
-// place, and holds up nothing else; Status.Running tells since when, and Run waits
-// 10 s for it in the end. A Prober that panics ends the program, as any function
-// does that a goroutine of the program calls: what it has left in disorder is not
-// hidden behind a failed check.
+// A Prober must return soon after its context ends: by Done, or context.AfterFunc, of
+// which the latter takes no goroutine. One that does not keeps its place, and holds up
+// nothing else; Status.Running tells since when, and Run waits 10 s for it in the end. A
+// Prober that panics ends the program, as any function does that a goroutine of the
+// program calls: what it has left in disorder is not hidden behind a failed check.
 //
 // # What it needs
 //
@@ -72,12 +81,12 @@
 //
 // # How it flows
 //
-// check.go is what is wanted, monitor.go what a program calls, run.go the life of a
-// Run: a loop takes from schedule.go what is due and gives it to workers, or to the
-// queue of share.go, which is what checks have in common. A worker calls a Prober
-// (prober.go), starve.go says whether a failure counts, state.go makes a state of
-// results, and notify.go tells of the changes; status.go is how all of it looks from
-// outside.
+// check.go is what is wanted, monitor.go what a program calls, run.go the life of a Run:
+// a loop takes from schedule.go what is due and gives it to workers, or to the queue of
+// share.go, which is what checks have in common. A worker calls a Prober (prober.go)
+// with the context of deadline.go, which the loop ends; starve.go says whether a failure
+// counts, state.go makes a state of results, and notify.go tells of the changes;
+// status.go is how all of it looks from outside.
 //
 // The probers of the network, tcp.go, http.go (http1.go, http2.go), tls.go, smtp.go, dns.go, udp.go,
 // grpc.go and icmp.go, go out by dial.go from a Source (source.go), and fault.go

@@ -131,8 +131,7 @@ func (s *echoSocket) last(w *waiter, err error) error {
 
 // read reads for all until w has its answer.
 func (s *echoSocket) read(ctx context.Context, w *waiter) error {
-	deadline, _ := ctx.Deadline()
-	if err := s.conn.SetReadDeadline(deadline); err != nil {
+	if err := s.conn.SetReadDeadline(time.Time{}); err != nil { // the last leader's
 		return inconclusive(err)
 	}
 	ending := make(chan struct{})

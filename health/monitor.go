@@ -90,7 +90,7 @@ func (m *Monitor) admit(one *member, now time.Duration) {
 	key := one.check.Key
 	p := m.shared[key]
 	if key == "" || p == nil {
-		p = &probe{key: key, due: never}
+		p = &probe{key: key, due: never, began: never}
 		m.probes++
 		if key != "" {
 			m.shared[key] = p
@@ -150,7 +150,7 @@ func (m *Monitor) replace(p *probe, prober Prober, now time.Duration) {
 
 // plan makes sure that the loop looks at a probe in time.
 func (m *Monitor) plan(p *probe) {
-	m.loop.due.set(p, p.deadline(m.hunger.total))
+	m.loop.due.set(p, p.deadline(&m.hunger))
 	m.loop.sooner()
 }
 

@@ -10,9 +10,10 @@ import (
 //
 // Probe returns nil if the thing is in order, an error that matches
 // ErrInconclusive if it could not find out, and another error if it is not in
-// order. The deadline of ctx is the timeout of the whole probe, whatever it
+// order. The end of ctx is the timeout of the whole probe, whatever it
 // consists of; a Prober must return soon after ctx ends, or its check hangs (see
-// Status.Running). It does not retry, and it is not called again before it has
+// Status.Running). A Monitor ends it later than its Deadline says if the process was
+// late meanwhile. It does not retry, and it is not called again before it has
 // returned. It may be called by several Checks at once unless they share a Key.
 type Prober interface {
 	Probe(ctx context.Context) (Report, error)

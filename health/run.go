@@ -40,31 +40,20 @@ type loop struct {
 	stopping bool
 }
 
-// run is one probe under way.
-type run struct {
-	p       *probe
-	prober  Prober
-	timeout time.Duration
-	began   time.Time
-	at      time.Duration // the same by the Monitor's clock
-	ctx     context.Context
-	cancel  context.CancelFunc
-}
-
 func (m *Monitor) run(ctx context.Context) error {
-	// Probes do not see ctx: they would fail before the loop knows why.
-	probing, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
 	l := &loop{
-		m: m, ctx: probing, notify: newNotifier(m.cfg), next: never, watched: never,
+		m: m, ctx: context.WithoutCancel(ctx), notify: newNotifier(m.cfg), next: never, watched: never,
 		wake: make(chan struct{}, 1), watch: make(chan struct{}, 1),
 	}
+	// Probes do not see ctx: they would fail before the loop knows why.
+	guarding, cancel := context.WithCancel(l.ctx)
+	defer cancel()
 	if !l.begin() {
 		return opError("run", "", ErrRunning)
 	}
 	var telling sync.WaitGroup
 	telling.Go(l.notify.run)
-	l.workers.Go(l.guard)
+	l.workers.Go(func() { l.guard(guarding) })
 	l.turn(ctx)
 	l.end()
 	cancel()
@@ -98,7 +87,7 @@ func (l *loop) begin() bool {
 	for p := range probes {
 		wait, _ := p.wait()
 		p.fresh, p.due = true, now+firstAfter(p.name(), wait, l.fresh)
-		l.due.set(p, p.deadline(m.hunger.total))
+		l.due.set(p, p.deadline(&m.hunger))
 	}
 	return true
 }
@@ -155,7 +144,7 @@ func (l *loop) round() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
-	m.hunger.late(l.next, now)
+	l.late(now)
 	for p := l.due.pop(now); p != nil; p = l.due.pop(now) {
 		l.fire(p, now)
 	}
@@ -163,17 +152,23 @@ func (l *loop) round() time.Duration {
 	return max(l.next-now, 0)
 }
 
+// late tells that the loop, or the watchdog, should have come before.
+func (l *loop) late(now time.Duration) {
+	l.m.hunger.late(l.next, now)
+	l.m.hunger.late(l.watched, now)
+}
+
 // guard is the watchdog: while probes are under way it sees how late this process
 // is. A goroutine that the network wakes up may come after all others that wait for a
 // processor, and so does one that calls Gosched.
-func (l *loop) guard() {
+func (l *loop) guard(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
 		case <-l.watch:
-		case <-l.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
 		runtime.Gosched()
@@ -228,8 +223,10 @@ func (l *loop) fire(p *probe, now time.Duration) {
 		l.queue.remove(p)
 		err := inconclusive(fmt.Errorf("all %d places for probes were taken for %v", l.m.cfg.Probes, p.timeout()))
 		l.conclude(p, now, now, outcome{at: clock(), err: err})
+	case p.phase == underway && p.run.end(&l.m.hunger) <= now:
+		p.run.expire(&l.m.hunger, now)
 	}
-	l.due.set(p, p.deadline(l.m.hunger.total))
+	l.due.set(p, p.deadline(&l.m.hunger))
 }
 
 // start gives a probe to a worker, or to the queue.
@@ -253,8 +250,10 @@ func (l *loop) launch(p *probe, now time.Duration) *run {
 		p.fresh = false
 		l.fresh--
 	}
-	r := &run{p: p, prober: p.prober, timeout: max(p.timeout(), p.patience), began: clock(), at: now}
-	r.ctx, r.cancel = context.WithDeadline(l.ctx, r.began.Add(r.timeout))
+	r := &run{p: p, prober: p.prober, timeout: p.timeout(), began: clock(), at: now, starved: l.m.hunger.total}
+	r.told = allowed(l.m.hunger.worst(p.began), r.timeout)
+	r.ctx.Context, r.ctx.deadline = l.ctx, r.began.Add(r.told)
+	p.began = now
 	p.phase, p.run = underway, r
 	return r
 }
@@ -270,10 +269,10 @@ func (l *loop) work(r *run) {
 func (l *loop) make(r *run) (next *run) {
 	report, err := Report{}, errGone
 	defer func() {
-		r.cancel()
+		r.ctx.end(context.Canceled)
 		next = l.done(r, report, err)
 	}()
-	report, err = r.prober.Probe(r.ctx)
+	report, err = r.prober.Probe(&r.ctx)
 	return nil
 }
 
@@ -283,23 +282,22 @@ func (l *loop) done(r *run, report Report, err error) (next *run) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now, ended := m.now(), clock()
-	m.hunger.late(l.next, now)
-	m.hunger.late(l.watched, now)
+	l.late(now)
 	if p := r.p; p.run == r {
 		p.run = nil
 		err = l.judge(r, ended, err)
 		l.conclude(p, r.at, now, outcome{at: ended, took: ended.Sub(r.began), report: report, err: err})
-		l.due.set(p, p.deadline(m.hunger.total))
-		l.sooner()
+		l.due.set(p, p.deadline(&m.hunger))
 	}
 	if p := l.queue.head; p != nil && !l.stopping {
 		l.queue.remove(p)
 		next = l.launch(p, now)
-		l.due.set(p, p.deadline(m.hunger.total))
-		return next
+		l.due.set(p, p.deadline(&m.hunger))
+	} else {
+		l.working--
 	}
-	l.working--
-	return nil
+	l.sooner()
+	return next
 }
 
 // errLate is a pass that may be one by silence (Not).
@@ -307,22 +305,22 @@ var errLate = errors.New("it passed when its time was over")
 
 // judge excuses a result that may be due to this machine alone.
 func (l *loop) judge(r *run, ended time.Time, err error) error {
-	doubtful, p, worst := err, r.p, l.m.hunger.worst(r.at)
-	if err == nil && ended.Sub(r.began) >= r.timeout {
+	took, doubtful := ended.Sub(r.began), err
+	if err == nil && took >= r.told {
 		doubtful = errLate
 	}
 	if doubtful == nil || errors.Is(err, ErrInconclusive) || refused(err) {
-		p.excused, p.patience = 0, 0
 		return err
 	}
-	if excused := excuse(worst, parted(r.began, ended), r.timeout, doubtful); excused != nil {
-		if p.excused++; p.excused > 1 {
-			p.patience = patience(worst)
-		}
-		return excused
+	enough := r.told / starvedShare
+	switch {
+	case r.expired && r.short:
+		enough = took / starvedShare
+	case r.expired:
+		enough = never // it had all the time that it should have
 	}
-	if worst < p.timeout()/starvedShare {
-		p.excused, p.patience = 0, 0
+	if excused := excuse(l.m.hunger.worst(r.at), enough, parted(r.began, ended), r.timeout, doubtful); excused != nil {
+		return excused
 	}
 	return err
 }
@@ -349,7 +347,7 @@ func (l *loop) abandon(p *probe) {
 	case p.phase == waiting:
 		l.queue.remove(p)
 	case p.run != nil:
-		p.run.cancel()
+		p.run.ctx.end(context.Canceled)
 	}
 	p.run, p.phase = nil, idle
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -181,99 +180,6 @@ func TestRunWithoutPlaces(t *testing.T) {
 			if gap := calls[n+1].Sub(calls[n]); gap < 900*ms {
 				t.Fatalf("two probes at once: %v after the other", gap)
 			}
-		}
-	})
-}
-
-// starved lets a Monitor know that it could do nothing for a while.
-func (w *world) starved(by time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	m := w.Monitor
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := m.now()
-	m.hunger.late(now-by, now)
-}
-
-// A probe that fails in a time in which the process was starved is repeated, and does not
-// count.
-func TestRunExcusesWhatFailsWhileStarved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w, f := start(t, Config{}), &fake{}
-		w.set("web", Check{Prober: f, Interval: 10 * time.Second, Fall: 1, RetryInterval: 3 * time.Second, Jitter: -1})
-		time.Sleep(time.Second)
-		f.mu.Lock()
-		f.takes = time.Hour
-		f.mu.Unlock()
-		first := f.times()[0]
-		time.Sleep(time.Until(first.Add(10500 * ms)))
-		w.starved(300 * ms)
-		time.Sleep(time.Second)
-		s, _ := w.Status("web")
-		if s.State != Up || s.Stats.Failed > 0 || !errors.Is(s.Inconclusive, ErrInconclusive) || !errors.Is(s.Inconclusive, context.DeadlineExceeded) {
-			t.Errorf("the failure counts: %+v", s)
-		}
-		time.Sleep(time.Until(first.Add(13500 * ms))) // the repetition
-		w.starved(100 * ms)
-		time.Sleep(time.Second)
-		if s, _ := w.Status("web"); s.State != Down || s.Duration != time.Second {
-			t.Errorf("100 ms of a second are an excuse: %+v", s)
-		}
-		if load := w.Load(); load.Starved != 2 || load.StarvedFor != 400*ms {
-			t.Errorf("%+v", load)
-		}
-	})
-}
-
-// A refusal is an answer, and true however late it is heard.
-func TestRunBelievesRefusalsWhileStarved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := start(t, Config{})
-		w.set("web", Check{Prober: ProberFunc(func(ctx context.Context) (Report, error) {
-			<-time.After(500 * ms)
-			return Report{}, opError("connect", "10.0.0.1:80", syscall.ECONNREFUSED)
-		}), Jitter: -1})
-		time.Sleep(250 * ms)
-		w.starved(300 * ms)
-		time.Sleep(time.Second)
-		if s, _ := w.Status("web"); s.State != Down {
-			t.Errorf("the refusal does not count: %+v", s)
-		}
-	})
-}
-
-// What passes because nothing was heard in its time is as doubtful.
-func TestRunExcusesSilenceThatPassesWhileStarved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := start(t, Config{})
-		w.set("gone", Check{Prober: Not(&fake{takes: time.Hour}), Interval: 10 * time.Second, RetryInterval: 3 * time.Second, Initial: Down, Jitter: -1})
-		time.Sleep(500 * ms)
-		w.starved(300 * ms)
-		time.Sleep(time.Second)
-		if s, _ := w.Status("gone"); s.State != Down || !errors.Is(s.Inconclusive, errLate) {
-			t.Errorf("silence counts: %+v", s)
-		}
-		time.Sleep(3 * time.Second)
-		if s, _ := w.Status("gone"); s.State != Up {
-			t.Errorf("silence does not count: %+v", s)
-		}
-	})
-}
-
-// A process that is starved all the time has more patience, and comes to a conclusion.
-func TestRunConcludesThoughAlwaysStarved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := start(t, Config{})
-		w.set("web", Check{Prober: &fake{takes: time.Hour}, Interval: time.Second, Timeout: 200 * ms})
-		began := time.Now()
-		for s, _ := w.Status("web"); s.State == Unknown && time.Since(began) < time.Minute; s, _ = w.Status("web") {
-			time.Sleep(100 * ms)
-			w.starved(100 * ms)
-		}
-		s, _ := w.Status("web")
-		if s.State != Down || s.Duration != 500*ms || s.Stats.Inconclusive != 2 {
-			t.Errorf("after %v: %+v", time.Since(began), s)
 		}
 	})
 }

@@ -16,9 +16,7 @@ type probe struct {
 	due     time.Duration // when it is to begin, or was to begin if it waits or is under way
 	asked   time.Duration // since when it waits for a place
 	run     *run          // while it is under way
-	// Failures in a row that were excused, and the timeout that this asks for.
-	excused  int
-	patience time.Duration
+	began   time.Duration // when it was under way last
 
 	// For the schedule: when something is to be done, and the place in the heap.
 	at      time.Duration
@@ -96,18 +94,20 @@ func (p *probe) wait() (wait time.Duration, jitter float64) {
 }
 
 // deadline is when something is to be done about it: it begins, it has waited for
-// too long, or what is known of a member is too old. Of starvation it knows
+// too long, its time is over, or what is known of a member is too old. Of starvation it knows
 // nothing: who finds that it is too early asks for the deadline again.
-func (p *probe) deadline(starved time.Duration) time.Duration {
+func (p *probe) deadline(h *starvation) time.Duration {
 	at := never
 	switch p.phase {
 	case idle:
 		at = p.due
 	case waiting:
 		at = p.asked + p.timeout()
+	case underway:
+		at = p.run.end(h)
 	}
 	for _, m := range p.members {
-		at = min(at, m.ageEnd(starved))
+		at = min(at, m.ageEnd(h.total))
 	}
 	return at
 }

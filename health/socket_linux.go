@@ -112,11 +112,6 @@ func (c *socket) open() (*os.File, error) {
 	}
 	file := os.NewFile(uintptr(c.fd), "socket")
 	c.file, c.fd = file, -1
-	if deadline, ok := c.ctx.Deadline(); ok {
-		if err := file.SetDeadline(deadline); err != nil {
-			return nil, err
-		}
-	}
 	c.stop = context.AfterFunc(c.ctx, func() { _ = file.SetDeadline(past) }) // fails once it is closed
 	return file, nil
 }
@@ -212,7 +207,7 @@ func (c *socket) netAddr(a netip.AddrPort) net.Addr {
 	return net.UDPAddrFromAddrPort(a)
 }
 
-// The deadline is that of the context.
+// The end is that of the context.
 func (c *socket) SetDeadline(time.Time) error      { return nil }
 func (c *socket) SetReadDeadline(time.Time) error  { return nil }
 func (c *socket) SetWriteDeadline(time.Time) error { return nil }

@@ -13,12 +13,9 @@ const (
 	tolerated = 5 * time.Millisecond
 	// latestMost bounds what is remembered.
 	latestMost = 256
-	// Of a probe that fails a single lateness of a starvedShare of its timeout is to
-	// blame: a probe waits for the processor several times.
+	// Of a probe that fails before its time is over, a single lateness of a
+	// starvedShare of that is to blame: a probe waits for the processor several times.
 	starvedShare = 4
-	// From the second failure in a row that was of that kind, the timeout is longer,
-	// but not beyond this; then only a lateness of half of it is an excuse.
-	patientMost = 30 * time.Second
 )
 
 // starvation knows when this process could not do what was due, because it was
@@ -65,13 +62,9 @@ func (s *starvation) worst(since time.Duration) time.Duration {
 }
 
 // excuse is why a probe that failed is not held against what it probed: the process
-// was starved, or the machine was suspended, which parts the clocks. It is nil if
-// there is no excuse.
-func excuse(worst, gap, timeout time.Duration, err error) error {
-	enough := timeout / starvedShare
-	if timeout >= patientMost {
-		enough = timeout / 2
-	}
+// was once late by enough, or the machine was suspended, which parts the clocks. It is
+// nil if there is no excuse.
+func excuse(worst, enough, gap, timeout time.Duration, err error) error {
 	switch {
 	case worst >= enough:
 		return fmt.Errorf("%w: this process was late by %v: %w", ErrInconclusive, worst.Round(time.Millisecond), err)
@@ -86,8 +79,8 @@ func parted(began, ended time.Time) time.Duration {
 	return ended.Round(0).Sub(began.Round(0)) - ended.Sub(began)
 }
 
-// patience is a timeout for which such a lateness is no excuse, so that a process
-// which is always late comes to a conclusion. Each excuse makes it longer.
-func patience(worst time.Duration) time.Duration {
-	return min(worst, patientMost/(starvedShare+1)) * (starvedShare + 1)
+// allowed is how long a probe may take by its Deadline, which cannot be moved any
+// more: if the process has been late, so long that the same again is no excuse.
+func allowed(worst, timeout time.Duration) time.Duration {
+	return max(timeout, min(worst*(starvedShare+1), longest(timeout)))
 }

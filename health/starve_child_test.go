@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -21,7 +23,7 @@ type sentry struct {
 }
 
 // greeting is a Prober that connects, says something and waits for the echo, without
-// any art: when its deadline has passed it fails.
+// any art: when its deadline has passed it fails. The others are TCP.
 type greeting struct {
 	addr string
 	work time.Duration // of the processor, before it begins
@@ -65,24 +67,30 @@ func sentryMain() {
 	if err != nil {
 		panic(err)
 	}
-	set := func(id, addr string, fall int) {
-		err := m.Set(id, Check{
-			Prober: greeting{addr, time.Duration(number("HEALTH_TEST_WORK"))}, Interval: 500 * time.Millisecond, Initial: Up,
-			Timeout: time.Duration(number("HEALTH_TEST_TIMEOUT")), RetryInterval: 200 * time.Millisecond, Fall: fall, MaxAge: time.Hour,
+	work := time.Duration(number("HEALTH_TEST_WORK"))
+	hello := regexp.MustCompile("hello")
+	set := func(name string, n int, addr string) {
+		var prober Prober = greeting{addr, work}
+		if n%2 == 1 && work == 0 {
+			prober = TCP{Addr: netip.MustParseAddrPort(addr), Send: "hello\n", Expect: hello, Reset: true}
+		}
+		err := m.Set(fmt.Sprint(name, n), Check{
+			Prober: prober, Interval: 500 * time.Millisecond, Initial: Up, Fall: 1,
+			Timeout: time.Duration(number("HEALTH_TEST_TIMEOUT")), RetryInterval: 200 * time.Millisecond, MaxAge: time.Hour,
 		})
 		if err != nil {
 			panic(err)
 		}
 	}
 	for n := range number("HEALTH_TEST_CHECKS") {
-		set(strconv.Itoa(n), os.Getenv("HEALTH_TEST_ADDR"), 1)
+		set("", n, os.Getenv("HEALTH_TEST_ADDR"))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- m.Run(ctx) }()
 	time.Sleep(time.Second)
 	for n := range silent {
-		set(fmt.Sprint("dead", n), os.Getenv("HEALTH_TEST_DEAD"), 1)
+		set("dead", n, os.Getenv("HEALTH_TEST_DEAD"))
 	}
 	fmt.Println("ready")
 	for range number("HEALTH_TEST_BURN") {

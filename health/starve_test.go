@@ -75,12 +75,12 @@ func TestExcuse(t *testing.T) {
 	}{
 		{"nobody was late", 0, 0, false},
 		{"a little late", 249 * ms, 0, false},
-		{"a quarter of the timeout late", 250 * ms, 0, true},
+		{"late enough", 250 * ms, 0, true},
 		{"the clock is slewed", 0, 100 * ms, false},
 		{"the machine slept", 0, time.Hour, true},
 		{"the clock was set back", 0, -time.Hour, true},
 	} {
-		err := excuse(tt.worst, tt.gap, time.Second, errDead)
+		err := excuse(tt.worst, 250*ms, tt.gap, time.Second, errDead)
 		if (err != nil) != tt.want {
 			t.Errorf("%s: %v", tt.name, err)
 		}
@@ -88,26 +88,27 @@ func TestExcuse(t *testing.T) {
 			t.Errorf("%s: %v does not tell the cause", tt.name, err)
 		}
 	}
-	if excuse(14*time.Second, 0, patientMost, errDead) != nil || excuse(16*time.Second, 0, patientMost, errDead) == nil {
-		t.Error("the longest timeout is not to be used up for half by one lateness")
-	}
 	if now := time.Now(); parted(now, now.Add(time.Second)) != 0 {
 		t.Error("the clocks part by themselves")
 	}
 }
 
-// Each excuse asks for a timeout that is longer than the one before, and is none for the
-// same lateness again.
-func TestPatience(t *testing.T) {
-	for timeout := time.Second; timeout < patientMost; {
-		worst := timeout / starvedShare
-		longer := patience(worst)
-		if longer <= timeout || excuse(worst, 0, longer, errDead) != nil {
-			t.Fatalf("after %v of %v: %v", worst, timeout, longer)
+// A lateness that was seen before is no excuse by the Deadline that it asks for.
+func TestAllowed(t *testing.T) {
+	for _, tt := range []struct{ worst, timeout, want time.Duration }{
+		{0, time.Second, time.Second},
+		{200 * ms, time.Second, time.Second},
+		{250 * ms, time.Second, 1250 * ms},
+		{time.Second, time.Second, 5 * time.Second},
+		{time.Hour, time.Second, 10 * time.Second},
+		{time.Hour, 10 * time.Second, 40 * time.Second},
+	} {
+		got := allowed(tt.worst, tt.timeout)
+		if got != tt.want {
+			t.Errorf("after %v of %v: %v, want %v", tt.worst, tt.timeout, got, tt.want)
 		}
-		timeout = longer
-	}
-	if got := patience(time.Hour); got != patientMost {
-		t.Errorf("after an hour: %v", got)
+		if tt.worst < time.Minute && tt.worst >= got/starvedShare {
+			t.Errorf("%v is an excuse for %v", tt.worst, got)
+		}
 	}
 }
