@@ -25,8 +25,15 @@ type Engine struct {
 	epoch time.Time
 	plane plane // nil in a table alone
 
-	mu       sync.Mutex
+	// changing is held, by a value in it, from the reading of the table to its
+	// change, and taken before mu.
+	changing chan struct{}
+
+	mu       sync.Mutex // guards what follows, with all that it leads to
 	services map[ipvs.ServiceID]*service
+	added    uint64 // services so far
+	trash    map[trashed]*destination
+	sweepAt  time.Duration
 	timeouts ipvs.Timeouts
 	closed   bool
 	running  bool
@@ -38,7 +45,10 @@ var _ ipvs.Table = (*Engine)(nil)
 // (see Config.Handover). What is added to the table listens at once; its clients
 // wait in the backlog until Run.
 func Open(cfg Config) (*Engine, error) {
-	e := &Engine{cfg: cfg, log: cfg.Logger, epoch: time.Now(), services: map[ipvs.ServiceID]*service{}, timeouts: defaultTimeouts}
+	e := &Engine{
+		cfg: cfg, log: cfg.Logger, epoch: time.Now(), changing: make(chan struct{}, 1),
+		services: map[ipvs.ServiceID]*service{}, trash: map[trashed]*destination{}, timeouts: defaultTimeouts,
+	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}

@@ -32,6 +32,10 @@ func (c *counters) tally() tally {
 // table.
 func (c *counters) begin(now time.Duration) { c.rates = estimator{since: now, last: c.tally()} }
 
+// resume starts the estimator of a destination that comes back: its rates are
+// what they were.
+func (e *estimator) resume(now time.Duration) { e.since = now }
+
 // connected counts a connection.
 func (c *counters) connected(now time.Duration) {
 	if now-c.rates.since >= estimatePeriod {
