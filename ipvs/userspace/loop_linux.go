@@ -1,7 +1,6 @@
 package userspace
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,24 +16,38 @@ import (
 
 const (
 	eventsMost = 256                    // events of one epoll_wait
-	tickEvery  = 500 * time.Millisecond // how often a worker looks for what is idle
+	tickEvery  = 250 * time.Millisecond // how often a worker with connections looks for what is idle
 )
 
 // worker is one thread that forwards. Its goroutine alone touches it, but for
-// what is under mu.
+// what is under mu; while there is none, whoever has mu.
 type worker struct {
 	e        *Engine
+	ws       *workers
 	index    int
 	epoll    int
 	wake     int           // an eventfd
 	now      time.Duration // at the beginning of the round
 	handlers []handler     // by descriptor
 	closing  []int         // descriptors that end with the round
+	again    []againer     // what has more to do in the next round
+	spare    []againer     // the same of the last round, empty
 	events   [eventsMost]unix.EpollEvent
+
+	idle     [queues]idleList
+	conns    int  // entries in idle
+	draining bool // ends when there is no connection
+
+	intakes []intake
+	held    hold
+
+	tcp tcpWorker
+	udp *udpWorker // nil before the first service of UDP
 
 	mu    sync.Mutex
 	mail  []func()
 	awake bool // the eventfd has been written, and not been read since
+	live  bool // it has a goroutine
 }
 
 // handler is called when a descriptor is ready.
@@ -42,7 +55,29 @@ type handler interface {
 	ready(events uint32)
 }
 
-func newWorker(e *Engine, index int) (*worker, error) {
+// againer is called in the next round.
+type againer interface {
+	again()
+}
+
+// intake is a socket by which what is new comes to a worker.
+type intake interface {
+	// pause stops watching it, resume begins.
+	pause()
+	resume() error
+	// shut closes it, and removes it from the worker.
+	shut()
+}
+
+// hold are reasons for which nothing new is taken.
+type hold uint8
+
+const (
+	holdDrain    hold = 1 << iota // Run is to end, or has not begun
+	holdHandover                  // workers.pause
+)
+
+func newWorker(ws *workers, index int) (*worker, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -52,7 +87,7 @@ func newWorker(e *Engine, index int) (*worker, error) {
 		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd2", err)
 	}
-	w := &worker{e: e, index: index, epoll: epoll, wake: wake}
+	w := &worker{e: ws.e, ws: ws, index: index, epoll: epoll, wake: wake, held: holdDrain}
 	if err := w.watch(wake, unix.EPOLLIN, w); err != nil {
 		w.close()
 		return nil, err
@@ -68,8 +103,8 @@ func (w *worker) close() {
 // watch calls h when a descriptor is ready. With EPOLLET it does so once until
 // the descriptor has said EAGAIN.
 func (w *worker) watch(fd int, events uint32, h handler) error {
-	if err := unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}); err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
+	if errno := rawEpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, events); errno != 0 {
+		return os.NewSyscallError("epoll_ctl", errno)
 	}
 	if fd >= len(w.handlers) {
 		w.handlers = append(w.handlers, make([]handler, fd+1-len(w.handlers))...)
@@ -81,7 +116,7 @@ func (w *worker) watch(fd int, events uint32, h handler) error {
 // forget stops watching a descriptor that stays open.
 func (w *worker) forget(fd int) {
 	w.handlers[fd] = nil
-	unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+	rawEpollCtl(w.epoll, unix.EPOLL_CTL_DEL, fd, 0)
 }
 
 // drop closes a descriptor when the round is over: until then its number is not
@@ -93,10 +128,19 @@ func (w *worker) drop(fd int) {
 	w.closing = append(w.closing, fd)
 }
 
-// post has f called by the worker's goroutine, in order. It is for all others.
+// later calls a in the next round, which begins without waiting.
+func (w *worker) later(a againer) { w.again = append(w.again, a) }
+
+// post has f called by the worker's goroutine, in order, or at once if there is
+// none. It is for all others, and f may not call it.
 func (w *worker) post(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.live {
+		f()
+		w.sweep()
+		return
+	}
 	w.mail = append(w.mail, f)
 	if w.awake {
 		return
@@ -120,41 +164,154 @@ func (w *worker) ready(uint32) {
 	}
 }
 
-// run is the life of a worker: until stopped is true.
-func (w *worker) run(stopped func() bool, tick func(*worker)) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+// add makes an intake the worker's. If it cannot be watched, it is not.
+func (w *worker) add(i intake) error {
+	w.intakes = append(w.intakes, i)
+	if w.held != 0 {
+		return nil
+	}
+	return i.resume()
+}
+
+// remove ends an intake, which is not watched any more.
+func (w *worker) remove(i intake) {
+	for at, other := range w.intakes {
+		if other == i {
+			last := len(w.intakes) - 1
+			w.intakes[at] = w.intakes[last]
+			w.intakes[last] = nil
+			w.intakes = w.intakes[:last]
+			break
+		}
+	}
+	if w.held == 0 {
+		i.pause()
+	}
+}
+
+// hold stops taking what is new, for a reason.
+func (w *worker) hold(why hold) {
+	if w.held == 0 {
+		for _, i := range w.intakes {
+			i.pause()
+		}
+	}
+	w.held |= why
+}
+
+// release ends a reason.
+func (w *worker) release(why hold) {
+	was := w.held
+	w.held &^= why
+	if was == 0 || w.held != 0 {
+		return
+	}
+	for _, i := range w.intakes {
+		if err := i.resume(); err != nil {
+			w.e.log.Error("a listening socket is not watched", "err", err)
+		}
+	}
+}
+
+// run is the life of a worker: until it has drained.
+func (w *worker) run() error {
+	defer w.end()
 	if err := w.enter(); err != nil {
 		return err
 	}
-	next := w.e.now() + tickEvery
+	next := w.e.now()
 	for {
-		n, err := unix.EpollWait(w.epoll, w.events[:], int(max(next-w.e.now(), 0)/time.Millisecond)+1)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return os.NewSyscallError("epoll_wait", err)
+		n, err := w.wait(next)
+		if err != nil {
+			return err
 		}
 		w.now = w.e.now()
-		for _, ev := range w.events[:max(n, 0)] {
+		for i := range w.events[:n] {
+			ev := &w.events[i]
 			if h := w.handlers[ev.Fd]; h != nil {
 				h.ready(ev.Events)
 			}
 		}
+		w.repeat()
 		if w.now >= next {
-			tick(w)
+			w.expire()
 			next = w.now + tickEvery
 		}
-		for _, fd := range w.closing {
-			unix.Close(fd)
-		}
-		w.closing = w.closing[:0]
-		if stopped() {
+		w.sweep()
+		if w.draining && w.conns == 0 {
 			return nil
 		}
 	}
 }
 
+// wait is the number of events that there are, when there are any or it is time
+// for the next tick.
+func (w *worker) wait(next time.Duration) (int, error) {
+	if len(w.again) > 0 {
+		n, errno := rawEpollPoll(w.epoll, w.events[:])
+		if errno != 0 && errno != unix.EINTR {
+			return 0, os.NewSyscallError("epoll_wait", errno)
+		}
+		return max(n, 0), nil
+	}
+	timeout := -1
+	if w.conns > 0 {
+		timeout = int(max(next-w.now, 0)/time.Millisecond) + 1
+	}
+	n, err := unix.EpollWait(w.epoll, w.events[:], timeout)
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return 0, os.NewSyscallError("epoll_wait", err)
+	}
+	return max(n, 0), nil
+}
+
+// repeat does what the last round has left.
+func (w *worker) repeat() {
+	now := w.again
+	w.again = w.spare[:0]
+	for _, a := range now {
+		a.again()
+	}
+	clear(now)
+	w.spare = now[:0]
+}
+
+// sweep ends a round.
+func (w *worker) sweep() {
+	for _, fd := range w.closing {
+		rawClose(fd)
+	}
+	w.closing = w.closing[:0]
+	w.tcp.sweep()
+}
+
+// arm makes the worker live: run is to be called in a goroutine.
+func (w *worker) arm() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.live, w.draining = true, false
+	w.now = w.e.now()
+	w.release(holdDrain)
+}
+
+// end leaves no connection behind.
+func (w *worker) end() {
+	w.hold(holdDrain)
+	w.cutAll()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, f := range w.mail {
+		f()
+	}
+	w.mail = nil
+	w.again = w.again[:0]
+	w.sweep()
+	w.tcp.release(&w.ws.limits)
+	w.live = false
+}
+
 // enter moves the thread into the network namespace of the Engine. Such a
-// thread is never given back.
+// thread is never given back: it ends with the goroutine, which stays locked.
 func (w *worker) enter() error {
 	path := w.e.cfg.NetNS
 	if path == "" {
@@ -165,53 +322,6 @@ func (w *worker) enter() error {
 		return fmt.Errorf("open network namespace: %w", err)
 	}
 	defer ns.Close()
-	runtime.LockOSThread() // once more than it is unlocked: the thread ends with the goroutine
+	runtime.LockOSThread()
 	return netns.Enter(ns)
-}
-
-// workers is the plane of Linux.
-type workers struct {
-	e    *Engine
-	all  []*worker
-	stop bool // of the workers' goroutines: set by mail
-}
-
-func newPlane(e *Engine) (plane, error) {
-	n := e.cfg.Workers
-	if n == 0 {
-		n = runtime.GOMAXPROCS(0)
-	}
-	ws := &workers{e: e}
-	for i := range n {
-		w, err := newWorker(e, i)
-		if err != nil {
-			ws.close()
-			return nil, err
-		}
-		ws.all = append(ws.all, w)
-	}
-	return ws, nil
-}
-
-func (ws *workers) close() error {
-	for _, w := range ws.all {
-		w.close()
-	}
-	return nil
-}
-
-func (ws *workers) run(ctx context.Context) error {
-	errs := make(chan error, len(ws.all))
-	for _, w := range ws.all {
-		go func() {
-			stop := false
-			context.AfterFunc(ctx, func() { w.post(func() { stop = true }) })
-			errs <- w.run(func() bool { return stop }, func(*worker) {})
-		}()
-	}
-	var all []error
-	for range ws.all {
-		all = append(all, <-errs)
-	}
-	return errors.Join(all...)
 }

@@ -1,5 +1,252 @@
 package userspace
 
-import "errors"
+import (
+	"net/netip"
+	"sync/atomic"
 
-func (ws *workers) listenTCP(s *service) (front, error) { return nil, errors.ErrUnsupported }
+	"golang.org/x/sys/unix"
+
+	"github.com/lvskit/lvskit/ipvs"
+)
+
+// watched is what a worker is told of a connection's sockets: changes only.
+const watched = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+
+// tcpWorker is what a worker has for its TCP connections.
+type tcpWorker struct {
+	addr   unix.RawSockaddrInet6 // of the client that is taken
+	buffer []byte                // through which all small data goes
+	spare  [][]byte              // more of them, for what could not be written
+	pipes  []*pipe
+	free   []*tcp
+	ended  []*tcp // in this round: what it has heard is for them yet
+}
+
+// sweep makes what has ended in a round free.
+func (t *tcpWorker) sweep() {
+	for _, ended := range t.ended {
+		ended.generation.Add(1)
+		if len(t.free) < connsIdle {
+			t.free = append(t.free, ended)
+		}
+	}
+	clear(t.ended)
+	t.ended = t.ended[:0]
+}
+
+// release gives back what is kept for later.
+func (t *tcpWorker) release(l *limits) {
+	for _, p := range t.pipes {
+		p.close(l)
+	}
+	*t = tcpWorker{}
+}
+
+const connsIdle = 4096 // structs that a worker keeps
+
+// tcp is a connection: the client's and the one to the real server.
+type tcp struct {
+	w          *worker
+	f          *tcpFront
+	c          *connection
+	client     side
+	server     side
+	up, down   half // from the client, to the client
+	idle       entry
+	opened     bool
+	over       bool
+	queued     bool // in worker.again
+	generation atomic.Uint64
+}
+
+// side is one of the two sockets.
+type side struct {
+	t        *tcp
+	fd       int
+	readable bool // it has not said EAGAIN since it was ready
+	writable bool
+	finished bool // its peer has, or may have, sent FIN
+	broken   bool // it takes nothing any more; it may still have something to say
+}
+
+func (w *worker) newTCP() *tcp {
+	if last := len(w.tcp.free) - 1; last >= 0 {
+		t := w.tcp.free[last]
+		w.tcp.free[last] = nil
+		w.tcp.free = w.tcp.free[:last]
+		return t
+	}
+	t := &tcp{w: w}
+	t.client.t, t.server.t = t, t
+	t.idle.conn = t
+	t.up.from, t.up.to = &t.client, &t.server
+	t.down.from, t.down.to = &t.server, &t.client
+	return t
+}
+
+// accepted begins with a connection that has come in. limits.take was called.
+func (w *worker) accepted(f *tcpFront, fd int, client netip.AddrPort) {
+	t := w.newTCP()
+	t.f = f
+	t.opened, t.over, t.queued = false, false, false
+	t.client.reset(fd)
+	t.server.reset(-1)
+	t.up.reset()
+	t.down.reset()
+	t.c = w.e.admit(f.s, client, t)
+	if t.c == nil || f.closed.Load() {
+		t.end(true)
+		return
+	}
+	w.touch(&t.idle, queueOpening)
+	t.dial()
+}
+
+func (s *side) reset(fd int) { *s = side{t: s.t, fd: fd} }
+
+// dial begins the connection to the real server.
+func (t *tcp) dial() {
+	w := t.w
+	fd, connected, err := w.dial(t.c, unix.SOCK_STREAM)
+	if err != nil {
+		t.end(true)
+		return
+	}
+	t.server.fd = fd
+	if header := t.c.header(t.f.s.ID.Addr, unix.SOCK_STREAM); header != nil {
+		t.up.prepend(header)
+	}
+	if w.watch(fd, watched, &t.server) != nil || w.watch(t.client.fd, watched, &t.client) != nil {
+		t.end(true)
+		return
+	}
+	if connected {
+		t.open()
+	}
+}
+
+// ready is called when something has changed at a socket.
+func (s *side) ready(events uint32) {
+	t := s.t
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.readable, s.finished = true, true
+	}
+	if events&unix.EPOLLIN != 0 {
+		s.readable = true
+	}
+	if events&unix.EPOLLOUT != 0 {
+		s.writable = true
+	}
+	switch {
+	case t.opened:
+		t.step(s, events)
+	case s == &t.client:
+		if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+			t.end(true)
+		}
+	case events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0:
+		t.answered()
+	}
+}
+
+// answered is called when the real server has taken the connection, or not.
+func (t *tcp) answered() {
+	if rawPending(t.server.fd) != 0 {
+		t.end(true)
+		return
+	}
+	t.open()
+}
+
+// open begins to forward.
+func (t *tcp) open() {
+	t.opened = true
+	t.w.e.become(t.c, ipvs.StateEstablished)
+	t.w.touch(&t.idle, queueEstablished)
+	t.forward()
+}
+
+// step forwards what a change at one side allows.
+func (t *tcp) step(s *side, events uint32) {
+	if events&unix.EPOLLERR != 0 && t.reads(s).pending() {
+		t.end(true) // a reset does not wait for who is slow
+		return
+	}
+	q := t.idle.queue
+	t.w.touch(&t.idle, q)
+	t.forward()
+}
+
+// reads is the direction from a side.
+func (t *tcp) reads(s *side) *half {
+	if s == &t.client {
+		return &t.up
+	}
+	return &t.down
+}
+
+// again forwards what was left for fairness.
+func (t *tcp) again() {
+	t.queued = false
+	if !t.over {
+		t.forward()
+	}
+}
+
+// forward moves what can be moved, in both directions.
+func (t *tcp) forward() {
+	if !t.pump(&t.up) || !t.pump(&t.down) {
+		return
+	}
+}
+
+// half closes: one side has sent all that it has.
+func (t *tcp) halfClose(h *half) bool {
+	h.shut = true
+	if t.up.shut && t.down.shut {
+		t.end(h.from.broken || h.to.broken)
+		return false
+	}
+	rawShutdown(h.to.fd, unix.SHUT_WR)
+	t.w.e.become(t.c, ipvs.StateFinWait)
+	t.w.touch(&t.idle, queueFin)
+	return true
+}
+
+// end closes both sockets: with a reset, or as what was sent last allows.
+func (t *tcp) end(reset bool) {
+	w := t.w
+	t.over = true
+	for _, s := range [...]*side{&t.client, &t.server} {
+		if s.fd < 0 {
+			continue
+		}
+		if reset {
+			rawAbort(s.fd)
+		}
+		w.drop(s.fd)
+		s.fd = -1
+	}
+	t.up.drop(w)
+	t.down.drop(w)
+	w.untouch(&t.idle)
+	if t.c != nil {
+		w.e.leave(t.c)
+		t.c = nil
+	}
+	w.ws.give()
+	w.tcp.ended = append(w.tcp.ended, t)
+}
+
+// expire ends a connection that is idle.
+func (t *tcp) expire() { t.end(true) }
+
+// cut ends a connection whose destination was removed.
+func (t *tcp) cut() {
+	generation := t.generation.Load()
+	t.w.post(func() {
+		if t.generation.Load() == generation && !t.over {
+			t.end(true)
+		}
+	})
+}
