@@ -25,6 +25,8 @@ type Engine struct {
 	epoch time.Time
 	plane plane // nil in a table alone
 
+	predecessor *predecessor // whose table this was, until this one runs; nil if there was none
+
 	// changing is held, by a value in it, from the reading of the table to its
 	// change, and taken before mu.
 	changing chan struct{}
@@ -58,12 +60,18 @@ func Open(cfg Config) (*Engine, error) {
 			return nil, &ipvs.OpError{Op: "open", Err: err}
 		}
 		e.plane = p
+		if err := e.inherit(); err != nil {
+			p.close()
+			return nil, &ipvs.OpError{Op: "open", Err: err}
+		}
 	}
 	return e, nil
 }
 
 // Run forwards until ctx ends: then it takes nothing new, lets connections go
-// on for Config.DrainTimeout, cuts the others and returns nil.
+// on for Config.DrainTimeout, cuts the others and returns nil. When a successor
+// runs (see Config.Handover) it ends likewise, with an error that matches
+// ErrSucceeded.
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.enter(); err != nil {
 		return &ipvs.OpError{Op: "run", Err: err}
@@ -73,7 +81,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.running = false
 		e.mu.Unlock()
 	}()
-	if err := e.plane.run(ctx); err != nil {
+	if err := e.runPlane(ctx); err != nil {
 		return &ipvs.OpError{Op: "run", Err: err}
 	}
 	return nil
@@ -106,6 +114,7 @@ func (e *Engine) Close() error {
 	if e.plane == nil {
 		return nil
 	}
+	e.predecessor.close()
 	return e.plane.close()
 }
 
