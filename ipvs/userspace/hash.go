@@ -26,11 +26,10 @@ func fold(addr netip.Addr, v6 bool) uint32 {
 // (include/linux/hash.h, hash_32).
 func hash32(v uint32, n int) uint32 { return v * 0x61C88647 >> (32 - n) }
 
-// hsiphash is the kernel's hsiphash of one 32-bit number with a key of two equal
-// halves: SipHash-1-3 on 64-bit machines, of which the lower half is taken
-// (lib/siphash.c, hsiphash_1u32).
-func hsiphash(v uint32, key uint64) uint32 {
-	v0, v1, v2, v3 := key^0x736f6d6570736575, key^0x646f72616e646f6d, key^0x6c7967656e657261, key^0x7465646279746573
+// hsiphash is the kernel's hsiphash of one 32-bit number: SipHash-1-3 on 64-bit
+// machines, of which the lower half is taken (lib/siphash.c, hsiphash_1u32).
+func hsiphash(v uint32, k0, k1 uint64) uint32 {
+	v0, v1, v2, v3 := k0^0x736f6d6570736575, k1^0x646f72616e646f6d, k0^0x6c7967656e657261, k1^0x7465646279746573
 	block := 4<<56 | uint64(v) // the length, and the data that fills no 8 bytes
 	v3 ^= block
 	v0, v1, v2, v3 = sipRound(v0, v1, v2, v3)

@@ -58,13 +58,13 @@ func (m *maglev) pick(s *service, f flow) *destination {
 		m.fill(s)
 	}
 	key := s.clientKey(f, ipvs.MHPort)
-	at := hsiphash(key, maglevFirst) % maglevSize
+	at := maglevHash(key, maglevFirst) % maglevSize
 	d := m.table[at]
 	if d.usable() || d == nil || s.Flags&ipvs.MHFallback == 0 {
 		return usable(d)
 	}
 	for i := range uint32(maglevSize) {
-		if d := m.table[hsiphash(key+(at+i)%maglevSize, maglevFirst)%maglevSize]; d.usable() {
+		if d := m.table[maglevHash(key+(at+i)%maglevSize, maglevFirst)%maglevSize]; d.usable() {
 			return d
 		}
 	}
@@ -109,8 +109,8 @@ func (m *maglev) prepare(s *service) bool {
 	for _, d := range s.dests {
 		key := s.fold(d.Addr.Addr()) + uint32(d.Addr.Port())
 		t := maglevTurn{
-			at:   int(hsiphash(key, maglevFirst) % maglevSize),
-			skip: int(hsiphash(key, maglevSkip)%(maglevSize-1)) + 1,
+			at:   int(maglevHash(key, maglevFirst) % maglevSize),
+			skip: int(maglevHash(key, maglevSkip)%(maglevSize-1)) + 1,
 			n:    d.lastWeight / divisor >> shift,
 		}
 		if t.n == 0 && d.lastWeight != 0 {
@@ -120,3 +120,6 @@ func (m *maglev) prepare(s *service) bool {
 	}
 	return true
 }
+
+// maglevHash is the hash of mh, whose keys have two equal halves.
+func maglevHash(v uint32, key uint64) uint32 { return hsiphash(v, key, key) }
