@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
-	"github.com/lvskit/lvskit/examples/internal/programs"
 	"github.com/lvskit/lvskit/internal/lab"
+	"github.com/lvskit/lvskit/vip"
 )
 
 // patience is how long anything is waited for. It is for machines that are
@@ -24,9 +25,10 @@ const patience = time.Minute
 //	          +--- web1, web2, web3
 //	          +--- a port where the advertisements are heard
 type cluster struct {
+	plane    dataplane
 	dir      string // for configurations and notes
 	interval time.Duration
-	programs map[string]string
+	self     string // this program, which is the director, too
 	hosts    map[string]*lab.Host
 	cables   map[string]*lab.Link
 	running  map[string]*lab.Process // the programs, by machine
@@ -34,9 +36,13 @@ type cluster struct {
 }
 
 // newCluster connects the machines.
-func newCluster(l *lab.Lab, dir string, interval time.Duration) (*cluster, error) {
+func newCluster(l *lab.Lab, plane dataplane, dir string, interval time.Duration) (*cluster, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
 	c := &cluster{
-		dir: dir, interval: interval,
+		plane: plane, dir: dir, interval: interval, self: self,
 		hosts: map[string]*lab.Host{}, cables: map[string]*lab.Link{}, running: map[string]*lab.Process{},
 	}
 	lan, err := l.Switch("lan")
@@ -65,11 +71,8 @@ func (c *cluster) machines() []machine {
 	return append(append(all, directors...), webs...)
 }
 
-// start finds the programs, and starts web servers and directors.
+// start starts web servers and directors.
 func (c *cluster) start(ctx context.Context) (err error) {
-	if c.programs, err = programs.Find(ctx, c.dir, "director", "realserver"); err != nil {
-		return err
-	}
 	for _, w := range webs {
 		if err := c.startWeb(ctx, w); err != nil {
 			return err
@@ -83,14 +86,23 @@ func (c *cluster) start(ctx context.Context) (err error) {
 	return nil
 }
 
-// startWeb makes a machine a real server for direct routing, and gives it a
-// web server that answers with its name.
+// startWeb gives a machine a web server that answers with its name. For direct
+// routing it has the virtual address, and answers no ARP for it.
 func (c *cluster) startWeb(ctx context.Context, w machine) error {
-	err := c.run(ctx, w.name, "realserver", "-mode", "dr", "-vip", vip.String(), "-interface", "eth0")
-	if err != nil {
-		return err
-	}
 	h := c.hosts[w.name]
+	if c.plane.forward == "dr" {
+		m, err := vip.New(vip.Config{NetNS: h.Path(), RunDir: filepath.Join(c.dir, w.name)})
+		if err != nil {
+			return err
+		}
+		if err := m.Open(); err != nil {
+			return err
+		}
+		defer m.Close()
+		if _, err := m.Apply(ctx, vip.DirectRouting([]netip.Addr{virtual}, "eth0")); err != nil {
+			return err
+		}
+	}
 	ln, err := h.Listen("tcp4", fmt.Sprintf(":%d", port))
 	if err != nil {
 		return err
@@ -105,21 +117,17 @@ func (c *cluster) startWeb(ctx context.Context, w machine) error {
 
 func (c *cluster) startDirector(ctx context.Context, d machine) error {
 	file := filepath.Join(c.dir, d.name+".json")
-	if err := writeConfig(file, d.priority, c.interval); err != nil {
+	if err := writeConfig(file, c.plane, d.priority, c.interval); err != nil {
 		return err
 	}
-	return c.run(ctx, d.name, "director", "-config", file)
-}
-
-// run starts a program on a machine and waits until it is ready.
-func (c *cluster) run(ctx context.Context, name, program string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	p, err := c.hosts[name].Start(c.programs[program], append(args, "-run", filepath.Join(c.dir, name))...)
+	p, err := c.hosts[d.name].Start(c.self, asDirector,
+		"-config", file, "-run", filepath.Join(c.dir, d.name), "-dataplane", c.plane.name, "-metrics", metricsAddress)
 	if err != nil {
 		return err
 	}
-	c.running[name] = p
+	c.running[d.name] = p
 	return p.WaitOutput(ctx, "ready\n")
 }
 

@@ -10,7 +10,7 @@ import (
 
 // The addresses of the cluster, all on one network.
 var (
-	vip      = netip.MustParseAddr("192.168.247.188")
+	virtual  = netip.MustParseAddr("192.168.247.188")
 	clientIP = netip.MustParseAddr("192.168.247.134")
 )
 
@@ -77,7 +77,7 @@ type (
 		Interface string    `json:"interface"`
 		Services  []service `json:"services"`
 		VRRP      router    `json:"vrrp"`
-		Sync      daemon    `json:"sync"`
+		Sync      *daemon   `json:"sync,omitempty"`
 	}
 	service struct {
 		VIP       netip.AddrPort `json:"vip"`
@@ -121,17 +121,20 @@ type duration time.Duration
 func (d duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
 
 // writeConfig writes the file that a director is started with.
-func writeConfig(file string, priority int, interval time.Duration) error {
-	s := service{VIP: netip.AddrPortFrom(vip, port), Protocol: "tcp", Scheduler: "rr", Forward: "dr", Check: watching}
+func writeConfig(file string, plane dataplane, priority int, interval time.Duration) error {
+	s := service{VIP: netip.AddrPortFrom(virtual, port), Protocol: "tcp", Scheduler: "rr", Forward: plane.forward, Check: watching}
 	for _, w := range webs {
 		s.Real = append(s.Real, real{Addr: netip.AddrPortFrom(w.addr, port), Weight: 1})
 	}
-	text, err := json.MarshalIndent(directorConfig{
+	cfg := directorConfig{
 		Interface: "eth0",
 		Services:  []service{s},
 		VRRP:      router{Interface: "eth0", VRID: vrid, Priority: priority, Interval: duration(interval)},
-		Sync:      daemon{Interface: "eth0", ID: vrid},
-	}, "", "  ")
+	}
+	if plane.sync {
+		cfg.Sync = &daemon{Interface: "eth0", ID: vrid}
+	}
+	text, err := json.MarshalIndent(cfg, "", "  ")
 	if err != nil {
 		return fmt.Errorf("configuration of a director: %w", err)
 	}

@@ -44,7 +44,7 @@ func TestTheCheckPromisesItsWorstCase(t *testing.T) {
 
 func TestTheConfigurationOfADirectorIsAsItReadsIt(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "director.json")
-	if err := writeConfig(file, 90, 250*time.Millisecond); err != nil {
+	if err := writeConfig(file, inKernel, 90, 250*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(file)

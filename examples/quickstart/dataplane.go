@@ -4,53 +4,90 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
+	"github.com/lvskit/lvskit/examples/internal/director"
 	"github.com/lvskit/lvskit/internal/lab"
-	"github.com/lvskit/lvskit/ipvs"
 )
 
-// kernel is the dataplane that forwards the connections: IPVS.
-const kernel = "kernel"
+// dataplane is what forwards the connections, and what follows from it.
+type dataplane struct {
+	name    string // as in director -dataplane
+	why     string // it was chosen
+	forward string // of a service of a director's configuration
+	sync    bool   // the directors tell each other of their connections
+	answers string // in the picture: who answers the client
 
-// available is the dataplane that this machine can have, or all that it lacks.
-func available(ctx context.Context) (dataplane string, err error) {
-	var lacks []string
-	if l, err := lab.New(lab.Config{}); err != nil {
-		lacks = append(lacks, fmt.Sprintf("the rights to make networks of its own (%v)", err))
-	} else if err := l.Close(); err != nil {
-		return "", err
-	}
-	if err := answers(ctx); err != nil {
-		lacks = append(lacks, fmt.Sprintf("IPVS (%v)", err))
-	}
-	if len(lacks) > 0 {
-		return "", errors.New(lackingInWords(lacks))
-	}
-	return kernel, nil
+	// What is lost of requests, besides those that find nobody.
+	takeOver, moveBack string
+	table              func(c *cluster, director string) (table, error)
 }
 
-// answers asks the kernel for IPVS.
-func answers(ctx context.Context) error {
-	table, err := ipvs.Open(ipvs.Config{})
+var (
+	inKernel = dataplane{
+		name: director.Kernel, why: "the kernel has IPVS, and this program may use it",
+		forward: "dr", sync: true, answers: "they answer the client directly (DR).",
+		takeOver: "nobody takes packets to the virtual address until the other director does",
+		moveBack: "connections that were being opened while the address moved back to director1",
+		table:    kernelTable,
+	}
+	inUserspace = dataplane{
+		name:    director.Userspace,
+		forward: "nat", answers: "they answer through that director.",
+		takeOver: "nobody takes packets to the virtual address until the other director does, and the connections that the dead one had are gone with it",
+		moveBack: "connections that were under way while the address moved back to director1: the engine of one director does not know those of the other",
+		table:    metricsTable,
+	}
+)
+
+// choose is the dataplane that is asked for, or with director.Auto the kernel
+// where it may be used.
+func choose(ctx context.Context, asked string) (dataplane, error) {
+	chosen := inUserspace
+	if asked == director.Userspace {
+		chosen.why = "-dataplane says so"
+		return chosen, nil
+	}
+	kernel, err := director.OpenKernel(ctx)
+	switch missing := (*director.Missing)(nil); {
+	case err == nil:
+		return inKernel, kernel.Close()
+	case asked == director.Kernel:
+		return dataplane{}, fmt.Errorf(kernelInWords, err)
+	case !errors.As(err, &missing):
+		return dataplane{}, err
+	default:
+		chosen.why = missing.Error()
+		return chosen, nil
+	}
+}
+
+// kernelInWords is said where IPVS was asked for and is not to be had.
+const kernelInWords = `-dataplane kernel: %w
+
+Without -dataplane the directors forward the connections themselves. A machine of its own, which is emulated, has ip_vs:
+
+  go run ./internal/cmd/vmtest -exec quickstart
+`
+
+// rights finds out whether this program may build networks of its own.
+func rights() error {
+	l, err := lab.New(lab.Config{})
 	if err != nil {
 		return err
 	}
-	defer table.Close()
-	_, err = table.Info(ctx)
-	return err
+	return l.Close()
 }
 
-func lackingInWords(lacks []string) string {
-	return `it needs root and a kernel with ip_vs. Here it lacks
-  - ` + strings.Join(lacks, "\n  - ") + `
+// forbiddenInWords is said where it may not.
+const forbiddenInWords = `it needs no rights on this machine, but must be let make networks of its own (user namespaces):
+  %w
 
-To see it all the same, run it in a machine of its own, which is emulated and has both:
-
-  go run ./internal/cmd/vmtest -exec quickstart
-
-or, for a prompt in there where you can say quickstart -hold:
-
-  go run ./internal/cmd/vmtest -shell
+Any of these helps:
+  - where ordinary users may not: be root (sudo), or as root allow it to all users:
+      sysctl -w kernel.apparmor_restrict_unprivileged_userns=0   (Ubuntu since 23.10)
+      sysctl -w kernel.unprivileged_userns_clone=1               (Debian before 11)
+      sysctl -w user.max_user_namespaces=10000                   (where it is 0)
+  - in a container of Docker or Podman: start it with --privileged
+  - a machine of its own, which is emulated:
+      go run ./internal/cmd/vmtest -exec quickstart
 `
-}

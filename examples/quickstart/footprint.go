@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lvskit/lvskit/examples/internal/director"
 )
 
 // tempPrefix begins the name of the folder that a run works in.
@@ -12,6 +14,7 @@ const tempPrefix = "lvskit-quickstart-"
 
 // footprint is what was on the machine before the run, in words.
 type footprint struct {
+	kernel  bool // its IPVS is used, and looked at
 	things  things
 	modules things // of the kernel
 }
@@ -20,17 +23,18 @@ type footprint struct {
 type things map[string]string
 
 // lookAround takes down what is there.
-func lookAround(ctx context.Context) (footprint, error) {
+func lookAround(ctx context.Context, plane dataplane) (footprint, error) {
 	markChildren()
-	found, err := find(ctx)
-	return footprint{found, modules()}, err
+	kernel := plane.name == director.Kernel
+	found, err := find(ctx, kernel)
+	return footprint{kernel, found, modules()}, err
 }
 
 // left is what is there now and was not before. Threads end and the kernel takes
 // some of it away a moment after they were told to.
 func (f footprint) left() ([]string, error) {
 	for deadline := time.Now().Add(patience / 2); ; time.Sleep(20 * time.Millisecond) {
-		now, err := find(context.Background())
+		now, err := find(context.Background(), f.kernel)
 		left := since(f.things, now)
 		if err != nil || len(left) == 0 || time.Now().After(deadline) {
 			return left, err
@@ -53,9 +57,12 @@ func since(before, now things) []string {
 	return left
 }
 
-func leftInWords(left []string) string {
-	if len(left) == 0 {
+func leftInWords(left []string, dataplane string) string {
+	switch {
+	case len(left) > 0:
+		return strings.Join(left, ", ") + "."
+	case dataplane == director.Kernel:
 		return "nothing: no network namespace, process, interface, IPVS service or file is there that was not there before."
 	}
-	return strings.Join(left, ", ") + "."
+	return "nothing: no network namespace, process, interface or file is there that was not there before."
 }

@@ -20,7 +20,7 @@ const mark = "LVSKIT_QUICKSTART"
 func markChildren() { _ = os.Setenv(mark, strconv.Itoa(os.Getpid())) }
 
 // find lists what a run could leave on the machine.
-func find(ctx context.Context) (things, error) {
+func find(ctx context.Context, kernel bool) (things, error) {
 	links, err := netlink.LinkList()
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
@@ -29,17 +29,10 @@ func find(ctx context.Context) (things, error) {
 	for _, l := range links {
 		all["interface "+l.Attrs().Name] = ""
 	}
-	table, err := ipvs.Open(ipvs.Config{})
-	if err != nil {
-		return nil, err
-	}
-	defer table.Close()
-	services, err := table.Services(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range services {
-		all["IPVS service "+s.ID.String()] = ""
+	if kernel {
+		if err := all.addServices(ctx); err != nil {
+			return nil, err
+		}
 	}
 	for _, pattern := range []string{filepath.Join(os.TempDir(), tempPrefix+"*"), "/run/lvskit*", "/run/lvskit/*"} {
 		files, err := filepath.Glob(pattern)
@@ -58,6 +51,19 @@ func find(ctx context.Context) (things, error) {
 		all["network namespace "+id] = "(held by " + holder + ")"
 	}
 	return all, nil
+}
+
+func (t things) addServices(ctx context.Context) error {
+	table, err := ipvs.Open(ipvs.Config{})
+	if err != nil {
+		return err
+	}
+	defer table.Close()
+	services, err := table.Services(ctx)
+	for _, s := range services {
+		t["IPVS service "+s.ID.String()] = ""
+	}
+	return err
 }
 
 // processes are those that this one has started, whatever they are now.

@@ -9,6 +9,6 @@ import (
 
 func markChildren() {}
 
-func find(context.Context) (things, error) { return nil, errors.ErrUnsupported }
+func find(context.Context, bool) (things, error) { return nil, errors.ErrUnsupported }
 
 func modules() things { return nil }

@@ -69,7 +69,7 @@ func (l *load) run(ctx context.Context) {
 func (l *load) get(ctx context.Context) (server string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	url := "http://" + netip.AddrPortFrom(vip, port).String() + "/"
+	url := "http://" + netip.AddrPortFrom(virtual, port).String() + "/"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return "", err

@@ -4,17 +4,17 @@
 // active director, brings both back, and says what was lost and how long it
 // took. Nothing remains of it.
 //
-// It needs root and a kernel with ip_vs. Where they are missing, the machine
-// of the tests has them:
-//
-//	go run ./internal/cmd/vmtest -exec quickstart
+// It needs no rights: an ordinary user's run makes a user namespace for itself.
+// Where the kernel's IPVS may be used, it forwards the connections; elsewhere the
+// directors do so themselves, with the engine of ipvs/userspace. It says which, and
+// why.
 //
 // # How it flows
 //
-// main.go reads the flags and prints the result. dataplane.go says what is
-// missing; cluster.go and config.go build the network and start the programs
+// main.go reads the flags and prints the result. dataplane.go chooses what
+// forwards; cluster.go and config.go build the network and start the programs
 // on it. load.go sends requests, journal.go keeps what became of them,
-// observe.go sees from outside who is Active and what is in the pool.
+// observe.go sees from outside who is Active, and by table.go what is in the pool.
 // scenario.go is the story that is told, timeline.go and screen.go draw it.
 // footprint_linux.go looks what is left, summary.go puts all of it into words.
 package main
@@ -30,9 +30,18 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/lvskit/lvskit/examples/internal/director"
+	"github.com/lvskit/lvskit/internal/lab"
 )
 
+// asDirector as the first argument makes this program the director of examples/director.
+const asDirector = "director"
+
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == asDirector {
+		os.Exit(director.Main(os.Args[2:]))
+	}
 	cfg, err := parse(os.Args[1:], os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -40,6 +49,10 @@ func main() {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(2)
+	}
+	if err := lab.Enter(); err != nil { // an ordinary user's run goes on in a user namespace
+		fmt.Fprintf(os.Stderr, "quickstart: %v\n", fmt.Errorf(forbiddenInWords, err))
+		os.Exit(1)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not wait for the first
@@ -50,10 +63,11 @@ func main() {
 }
 
 type config struct {
-	rate     int // requests a second
-	interval time.Duration
-	hold     bool
-	json     bool
+	rate      int // requests a second
+	interval  time.Duration
+	dataplane string
+	hold      bool
+	json      bool
 }
 
 func parse(args []string, usage io.Writer) (cfg config, err error) {
@@ -61,6 +75,7 @@ func parse(args []string, usage io.Writer) (cfg config, err error) {
 	f.SetOutput(usage)
 	f.IntVar(&cfg.rate, "rate", 100, "requests a second that the client sends, each over a connection of its own")
 	f.DurationVar(&cfg.interval, "interval", 250*time.Millisecond, "time between two VRRP advertisements: who is silent for three of them (and a bit) is dead")
+	f.StringVar(&cfg.dataplane, "dataplane", director.Auto, "what forwards the connections: kernel is IPVS, userspace the directors themselves; auto is the kernel where it may be used")
 	f.BoolVar(&cfg.hold, "hold", false, "kill nothing: keep the cluster and its load up until Ctrl-C, and say how to look into it")
 	f.BoolVar(&cfg.json, "json", false, "print the result as one JSON object, and the timeline to the standard error")
 	if err := f.Parse(args); err != nil {
@@ -78,15 +93,18 @@ func parse(args []string, usage io.Writer) (cfg config, err error) {
 	case cfg.json && cfg.hold:
 		return config{}, errors.New("-hold ends with Ctrl-C and has no result for -json")
 	}
-	return cfg, nil
+	return cfg, director.CheckDataplane(cfg.dataplane)
 }
 
 func run(ctx context.Context, cfg config) error {
-	dataplane, err := available(ctx)
+	if err := rights(); err != nil {
+		return fmt.Errorf(forbiddenInWords, err)
+	}
+	plane, err := choose(ctx, cfg.dataplane)
 	if err != nil {
 		return err
 	}
-	before, err := lookAround(ctx)
+	before, err := lookAround(ctx, plane)
 	if err != nil {
 		return err
 	}
@@ -94,13 +112,13 @@ func run(ctx context.Context, cfg config) error {
 	if cfg.json {
 		shown = os.Stderr
 	}
-	res, err := demonstrate(ctx, cfg, shown)
+	res, err := demonstrate(ctx, cfg, plane, shown)
 	left, errLeft := before.left()
 	if err != nil || errLeft != nil {
-		fmt.Fprintln(shown, "\nleft behind:", leftInWords(left))
+		fmt.Fprintln(shown, "\nleft behind:", leftInWords(left, plane.name))
 		return errors.Join(err, errLeft)
 	}
-	res.Dataplane, res.LeftBehind, res.ModulesLoaded = dataplane, left, before.loaded()
+	res.Dataplane, res.Reason, res.LeftBehind, res.ModulesLoaded = plane.name, plane.why, left, before.loaded()
 	if cfg.json {
 		return json.NewEncoder(os.Stdout).Encode(res)
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/lvskit/lvskit/internal/lab"
-	"github.com/lvskit/lvskit/ipvs"
 )
 
 // look is how often the directors' tables are read.
@@ -20,7 +19,7 @@ const look = 50 * time.Millisecond
 type observer struct {
 	silence time.Duration // after which nobody is Active
 	capture *lab.Capture
-	tables  map[string]*ipvs.Client // by director
+	tables  map[string]table // by director
 
 	mu      sync.Mutex // guards what follows
 	adverts []advert
@@ -40,9 +39,9 @@ type view struct {
 }
 
 func newObserver(c *cluster) (o *observer, err error) {
-	o = &observer{silence: bound(c.interval, 0), tables: map[string]*ipvs.Client{}}
+	o = &observer{silence: bound(c.interval, 0), tables: map[string]table{}}
 	for _, d := range directors {
-		if o.tables[d.name], err = ipvs.Open(ipvs.Config{NetNS: c.hosts[d.name].Path()}); err != nil {
+		if o.tables[d.name], err = c.plane.table(c, d.name); err != nil {
 			o.close()
 			return nil, err
 		}
@@ -73,10 +72,12 @@ func (o *observer) run(ctx context.Context) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	for {
-		pool := o.read(ctx, o.now().active)
-		o.mu.Lock()
-		o.pool = pool
-		o.mu.Unlock()
+		active := o.now().active
+		if pool, ok := o.read(ctx, active); ok || active == "" {
+			o.mu.Lock()
+			o.pool = pool
+			o.mu.Unlock()
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -121,24 +122,13 @@ func directorOf(frame []byte) string {
 	return addr.String()
 }
 
-// read lists the web servers in a director's table that get requests.
-func (o *observer) read(ctx context.Context, director string) (pool []string) {
-	table := o.tables[director]
-	if table == nil {
-		return nil
+// read lists the web servers in a director's table that get requests; false if
+// there is no such table.
+func (o *observer) read(ctx context.Context, director string) (pool []string, ok bool) {
+	if t := o.tables[director]; t != nil {
+		return t.read(ctx)
 	}
-	s, err := table.Service(ctx, ipvs.ServiceID{Protocol: ipvs.TCP, Addr: netip.AddrPortFrom(vip, port)})
-	if err != nil {
-		return nil // it is not there yet, or not any more
-	}
-	for _, w := range webs {
-		if slices.ContainsFunc(s.Destinations, func(d ipvs.DestinationStatus) bool {
-			return d.Addr.Addr() == w.addr && d.Weight > 0
-		}) {
-			pool = append(pool, w.name)
-		}
-	}
-	return pool
+	return nil, false
 }
 
 func (o *observer) now() view {

@@ -27,7 +27,7 @@ type scenario struct {
 
 // demonstrate builds the cluster, plays the story (or holds the cluster up),
 // and takes all of it away again.
-func demonstrate(ctx context.Context, cfg config, out *os.File) (res result, err error) {
+func demonstrate(ctx context.Context, cfg config, plane dataplane, out *os.File) (res result, err error) {
 	dir, err := os.MkdirTemp("", tempPrefix)
 	if err != nil {
 		return res, err
@@ -38,12 +38,11 @@ func demonstrate(ctx context.Context, cfg config, out *os.File) (res result, err
 		return res, err
 	}
 	defer l.Close()
-	c, err := newCluster(l, dir, cfg.interval)
+	c, err := newCluster(l, plane, dir, cfg.interval)
 	if err != nil {
 		return res, err
 	}
-	fmt.Fprint(out, picture(width(out)))
-	fmt.Fprint(out, "Starting the programs; go compiles them the first time ...\n\n")
+	fmt.Fprint(out, picture(plane, width(out)))
 	if err := c.start(ctx); err != nil {
 		return res, orInterrupted(ctx, err)
 	}
@@ -145,7 +144,10 @@ func (s *scenario) serverDies(ctx context.Context) error {
 	s.result.ServerOutMS = ms(out)
 	s.begin("two servers are left", "", fmt.Sprintf("%s is out of the pool after %s", dead, short(out)))
 	return s.await(ctx, dead+" is out of the pool of the other director, too", func() bool {
-		return !slices.ContainsFunc(directors, func(d machine) bool { return slices.Contains(s.observer.read(ctx, d.name), dead) })
+		return !slices.ContainsFunc(directors, func(d machine) bool {
+			pool, ok := s.observer.read(ctx, d.name)
+			return !ok || slices.Contains(pool, dead)
+		})
 	})
 }
 
@@ -155,7 +157,7 @@ func (s *scenario) directorDies(ctx context.Context) error {
 	if dead == "" {
 		return fmt.Errorf("no director is Active, though nothing has happened to them\n%s", s.outputs())
 	}
-	s.begin("no director is Active", "nobody takes packets to the virtual address until the other director does",
+	s.begin("no director is Active", s.plane.takeOver,
 		dead+" dies: its program is killed (SIGKILL) and its cable pulled out")
 	died, at := time.Now(), s.clock()
 	if err := s.powerOff(dead); err != nil {
@@ -181,7 +183,7 @@ func (s *scenario) directorDies(ctx context.Context) error {
 }
 
 func (s *scenario) bothReturn(ctx context.Context) error {
-	s.begin("both return", "connections that were being opened while the address moved back to director1",
+	s.begin("both return", s.plane.moveBack,
 		"web2 gets its cable back, director1 its power")
 	if err := s.cables["web2"].Up(); err != nil {
 		return err

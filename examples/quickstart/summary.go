@@ -13,8 +13,9 @@ var errInterrupted = errors.New("interrupted")
 
 // result is what a run has measured. Times are in milliseconds.
 type result struct {
-	Dataplane string `json:"dataplane"`
-	Requests  int    `json:"requests"` // that the client sent
+	Dataplane string `json:"dataplane"`        // that forwarded the connections
+	Reason    string `json:"dataplane_reason"` // of that choice
+	Requests  int    `json:"requests"`         // that the client sent
 	Failed    int    `json:"failed"`
 	// TakeoverMS is from the death of the director to the first advertisement of the
 	// other, BoundMS the most that the protocol allows for it. SilenceMS is from the
@@ -83,6 +84,7 @@ func (r result) words(width int) string {
 			fmt.Fprintf(&b, "%-*s%s\n", widthOfLabel, label, line)
 		}
 	}
+	say("dataplane", fmt.Sprintf("%s: %s.", r.Dataplane, r.Reason))
 	if !r.held {
 		say("take-over", r.takeOverInWords())
 		say("dead server", r.serverInWords())
@@ -96,7 +98,7 @@ func (r result) words(width int) string {
 	if r.StalledMS > busy {
 		say("", fmt.Sprintf("This machine was busy: the client itself stood still for up to %.0f ms, and what was late may be late for that reason.", r.StalledMS))
 	}
-	say("left behind", leftInWords(r.LeftBehind))
+	say("left behind", leftInWords(r.LeftBehind, r.Dataplane))
 	if len(r.ModulesLoaded) > 0 {
 		say("", "The kernel keeps the modules that it has loaded for this: "+strings.Join(r.ModulesLoaded, ", ")+".")
 	}

@@ -5,11 +5,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lvskit/lvskit/examples/internal/director"
 )
 
 func sample() result {
 	return result{
-		Dataplane: kernel, Requests: 1503, Failed: 131,
+		Dataplane: director.Kernel, Reason: "the kernel has it", Requests: 1503, Failed: 131,
 		TakeoverMS: 805.2, BoundMS: 912.1, SilenceMS: 912.4, OutageMS: 960.8, ServerOutMS: 1390.5, ServerOutBoundMS: 1550,
 		Phases: []phase{
 			{Name: "all is well", Requests: 1300},
@@ -25,6 +27,7 @@ func sample() result {
 
 func TestSummaryInPlainWords(t *testing.T) {
 	want := `
+dataplane     kernel: the kernel has it.
 take-over     The other director took over 805 ms after the death of the Active one: within the
               protocol's bound of 912 ms (3 advertisement intervals of 250ms and a skew of 162 ms,
               RFC 9568, section 6.1). It counts from the last advertisement of the dead one, which

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,11 +9,11 @@ import (
 )
 
 // picture is the cluster, with an explanation where there is room.
-func picture(width int) string {
+func picture(plane dataplane, width int) string {
 	lines := [...][2]string{
 		{"  client .134 --+-- .131 director1", "the virtual address .188 is at one of these,"},
 		{"                +-- .132 director2", "who hands each connection to a web server;"},
-		{"                +-- .135 web1", "they answer the client directly (DR)."},
+		{"                +-- .135 web1", plane.answers},
 		{"                +-- .136 web2", "All are on this machine, in networks of"},
 		{"                +-- .137 web3", "their own, 192.168.247.0/24."},
 	}
@@ -24,6 +25,10 @@ func picture(width int) string {
 		} else {
 			fmt.Fprintf(&b, "%-36s%s\n", l[0], l[1])
 		}
+	}
+	b.WriteString("\n")
+	for _, line := range wrap(fmt.Sprintf("Dataplane %s: %s.", plane.name, plane.why), cmp.Or(width, widthOfWords)) {
+		b.WriteString(line + "\n")
 	}
 	return b.String() + "\n"
 }
