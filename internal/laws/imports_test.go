@@ -30,7 +30,7 @@ var modules = []struct{ path, why string }{
 const prometheus = "github.com/prometheus/client_golang"
 
 // testHelpers are packages for tests, though not in files named _test.go.
-var testHelpers = []string{"internal/bin", "internal/lab/labtest", "internal/need"}
+var testHelpers = []string{"internal/bin", "internal/lab/labtest", "internal/need", "internal/tabletest"}
 
 func within(importPath, module string) bool {
 	return importPath == module || strings.HasPrefix(importPath, module+"/")
