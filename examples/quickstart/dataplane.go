@@ -52,7 +52,7 @@ func choose(ctx context.Context, asked string) (dataplane, error) {
 	case err == nil:
 		return inKernel, kernel.Close()
 	case asked == director.Kernel:
-		return dataplane{}, fmt.Errorf(kernelInWords, err)
+		return dataplane{}, fmt.Errorf("-dataplane kernel: %w\n%s", err, noKernel)
 	case !errors.As(err, &missing):
 		return dataplane{}, err
 	default:
@@ -61,27 +61,29 @@ func choose(ctx context.Context, asked string) (dataplane, error) {
 	}
 }
 
-// kernelInWords is said where IPVS was asked for and is not to be had.
-const kernelInWords = `-dataplane kernel: %w
-
+// noKernel is said where IPVS was asked for and is not to be had.
+const noKernel = `
 Without -dataplane the directors forward the connections themselves. A machine of its own, which is emulated, has ip_vs:
 
   go run ./internal/cmd/vmtest -exec quickstart
 `
 
-// rights finds out whether this program may build networks of its own.
+// rights gives this program networks of its own: an ordinary user's run goes on in
+// a user namespace, see lab.Enter.
 func rights() error {
-	l, err := lab.New(lab.Config{})
+	err := lab.Enter()
+	var l *lab.Lab
+	if err == nil {
+		l, err = lab.New(lab.Config{})
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("it needs no rights on this machine, but must be let make networks of its own (user namespaces):\n  %w\n%s", err, forbidden)
 	}
 	return l.Close()
 }
 
-// forbiddenInWords is said where it may not.
-const forbiddenInWords = `it needs no rights on this machine, but must be let make networks of its own (user namespaces):
-  %w
-
+// forbidden is said where it may not make any.
+const forbidden = `
 Any of these helps:
   - where ordinary users may not: be root (sudo), or as root allow it to all users:
       sysctl -w kernel.apparmor_restrict_unprivileged_userns=0   (Ubuntu since 23.10)

@@ -32,7 +32,6 @@ import (
 	"time"
 
 	"github.com/lvskit/lvskit/examples/internal/director"
-	"github.com/lvskit/lvskit/internal/lab"
 )
 
 // asDirector as the first argument makes this program the director of examples/director.
@@ -50,8 +49,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(2)
 	}
-	if err := lab.Enter(); err != nil { // an ordinary user's run goes on in a user namespace
-		fmt.Fprintf(os.Stderr, "quickstart: %v\n", fmt.Errorf(forbiddenInWords, err))
+	if err := rights(); err != nil { // first: an ordinary user's run begins again
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -97,9 +96,6 @@ func parse(args []string, usage io.Writer) (cfg config, err error) {
 }
 
 func run(ctx context.Context, cfg config) error {
-	if err := rights(); err != nil {
-		return fmt.Errorf(forbiddenInWords, err)
-	}
 	plane, err := choose(ctx, cfg.dataplane)
 	if err != nil {
 		return err
