@@ -103,19 +103,17 @@ func (e *Engine) enter() error {
 }
 
 // Close ends the Engine: its sockets are closed, and all later calls match
-// net.ErrClosed. End Run first.
+// net.ErrClosed. A Run that goes on ends at once.
 func (e *Engine) Close() error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return nil
-	}
+	was := e.closed
 	e.closed = true
-	if e.plane == nil {
+	e.mu.Unlock()
+	if was || e.plane == nil {
 		return nil
 	}
 	e.predecessor.close()
-	return e.plane.close()
+	return e.plane.close() // the workers need mu for their last connections
 }
 
 // now is the time since the epoch of the Engine, by the monotonic clock.

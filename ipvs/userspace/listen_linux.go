@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/lvskit/lvskit/ipvs"
 )
 
 // acceptsMost is how many connections a listener takes in a round.
@@ -20,6 +22,7 @@ const acceptsMost = 64
 // tcpFront is the listening sockets of a service, one for each worker.
 type tcpFront struct {
 	s         *service
+	id        ipvs.ServiceID
 	listeners []*listener
 	shared    atomic.Bool // with a successor
 	closed    atomic.Bool
@@ -31,11 +34,11 @@ type listener struct {
 	f      *tcpFront
 	fd     int
 	more   bool // there may be connections to take
-	again_ bool
+	queued bool
 }
 
 func (ws *workers) listenTCP(s *service) (front, error) {
-	f := &tcpFront{s: s}
+	f := &tcpFront{s: s, id: s.ID}
 	fds, err := ws.listeningSockets(s)
 	if err != nil {
 		return nil, err
@@ -188,7 +191,7 @@ func (l *listener) ready(uint32) {
 }
 
 func (l *listener) again() {
-	l.again_ = false
+	l.queued = false
 	l.take()
 }
 
@@ -196,7 +199,7 @@ func (l *listener) again() {
 func (l *listener) take() {
 	w := l.w
 	for range acceptsMost {
-		if !l.more || !w.ws.limits.take() {
+		if !l.more || !w.room() {
 			return
 		}
 		size := uint32(unix.SizeofSockaddrInet6)
@@ -207,12 +210,14 @@ func (l *listener) take() {
 			continue
 		case unix.EAGAIN, unix.EINVAL: // EINVAL: it is closed
 			l.more = false
+		case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS:
+			w.starve(os.NewSyscallError("accept4", errno))
 		default: // of the connection, which has ended (accept(2))
 		}
 		w.ws.give()
 	}
-	if l.more && !l.again_ {
-		l.again_ = true
+	if l.more && !l.queued {
+		l.queued = true
 		w.later(l)
 	}
 }

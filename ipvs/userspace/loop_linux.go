@@ -40,6 +40,7 @@ type worker struct {
 
 	intakes []intake
 	held    hold
+	scarce  bool // nothing new is taken for want of room
 
 	tcp tcpWorker
 	udp *udpWorker // nil before the first service of UDP
@@ -138,7 +139,7 @@ func (w *worker) post(f func()) {
 	defer w.mu.Unlock()
 	if !w.live {
 		f()
-		w.sweep()
+		w.reap()
 		return
 	}
 	w.mail = append(w.mail, f)
@@ -235,6 +236,7 @@ func (w *worker) run() error {
 		w.repeat()
 		if w.now >= next {
 			w.expire()
+			w.feed()
 			next = w.now + tickEvery
 		}
 		w.sweep()
@@ -255,7 +257,7 @@ func (w *worker) wait(next time.Duration) (int, error) {
 		return max(n, 0), nil
 	}
 	timeout := -1
-	if w.conns > 0 {
+	if w.conns > 0 || w.scarce || len(w.tcp.waiting) > 0 || w.ws.limits.full.Load() {
 		timeout = int(max(next-w.now, 0)/time.Millisecond) + 1
 	}
 	n, err := unix.EpollWait(w.epoll, w.events[:], timeout)
@@ -278,11 +280,20 @@ func (w *worker) repeat() {
 
 // sweep ends a round.
 func (w *worker) sweep() {
+	if w.reap() {
+		w.ws.freed()
+	}
+}
+
+// reap closes what has ended in a round. It is false if there was nothing.
+func (w *worker) reap() bool {
 	for _, fd := range w.closing {
 		rawClose(fd)
 	}
+	closed := len(w.closing) > 0
 	w.closing = w.closing[:0]
 	w.tcp.sweep()
+	return closed
 }
 
 // arm makes the worker live: run is to be called in a goroutine.
@@ -298,6 +309,7 @@ func (w *worker) arm() {
 func (w *worker) end() {
 	w.hold(holdDrain)
 	w.cutAll()
+	w.repeat() // they know that they are not in the list any more
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, f := range w.mail {
@@ -305,7 +317,8 @@ func (w *worker) end() {
 	}
 	w.mail = nil
 	w.again = w.again[:0]
-	w.sweep()
+	w.reap()
+	w.scarce = false
 	w.tcp.release(&w.ws.limits)
 	w.live = false
 }

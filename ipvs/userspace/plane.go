@@ -13,7 +13,8 @@ type plane interface {
 	// has begun goes on.
 	pause()
 	resume()
-	// close closes all sockets.
+	// close ends run, without draining, waits for it and closes all sockets. It
+	// is called without the Engine's mutex.
 	close() error
 }
 

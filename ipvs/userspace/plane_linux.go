@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
 	"sync"
 	"time"
@@ -22,6 +23,11 @@ type workers struct {
 	// inherited are the sockets of a predecessor's fronts: listen uses them
 	// instead of new ones, and takes them out. Engine.mu guards it.
 	inherited map[ipvs.ServiceID][]int
+
+	mu     sync.Mutex
+	end    context.CancelFunc // of run
+	ended  chan struct{}      // closed when run has returned; nil: there is none
+	closed bool
 }
 
 const defaultConnectTimeout = 5 * time.Second
@@ -86,6 +92,15 @@ func (ws *workers) resume() { ws.each(func(w *worker) { w.release(holdHandover) 
 func (ws *workers) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	ws.mu.Lock()
+	if ws.closed {
+		ws.mu.Unlock()
+		return net.ErrClosed
+	}
+	ended := make(chan struct{})
+	ws.end, ws.ended = cancel, ended
+	ws.mu.Unlock()
+	defer close(ended)
 	errs := make([]error, len(ws.all))
 	var running sync.WaitGroup
 	for i, w := range ws.all {
@@ -112,7 +127,7 @@ func (ws *workers) drain(ctx context.Context, done <-chan struct{}) {
 		w.draining = true
 		w.hold(holdDrain)
 	})
-	if ws.e.cfg.DrainTimeout > 0 {
+	if ws.e.cfg.DrainTimeout > 0 && !ws.isClosed() {
 		timer := time.NewTimer(ws.e.cfg.DrainTimeout)
 		defer timer.Stop()
 		select {
@@ -124,7 +139,22 @@ func (ws *workers) drain(ctx context.Context, done <-chan struct{}) {
 	ws.each((*worker).cutAll)
 }
 
+func (ws *workers) isClosed() bool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	return ws.closed
+}
+
 func (ws *workers) close() error {
+	ws.mu.Lock()
+	ws.closed = true
+	end, ended := ws.end, ws.ended
+	ws.mu.Unlock()
+	if ended != nil {
+		end()
+		ws.each((*worker).cutAll) // though it may drain already
+		<-ended
+	}
 	for _, w := range ws.all {
 		w.post(func() {
 			for len(w.intakes) > 0 {

@@ -271,15 +271,20 @@ func (e *Engine) add(wanted ipvs.Service) error {
 	return nil
 }
 
+// set takes all but the ID: it is the same, and workers read it at any time.
+func (s *service) set(wanted ipvs.Service) {
+	s.Scheduler, s.Flags, s.Persistence = wanted.Scheduler, wanted.Flags, wanted.Persistence
+}
+
 func (s *service) update(wanted ipvs.Service) error {
 	before := s.Service
-	s.Service = wanted
+	s.set(wanted)
 	if before.Scheduler == wanted.Scheduler {
 		return nil
 	}
 	sched, err := newScheduler(s)
 	if err != nil {
-		s.Service = before
+		s.set(before)
 		return err
 	}
 	s.sched = sched

@@ -14,12 +14,13 @@ const watched = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
 // tcpWorker is what a worker has for its TCP connections.
 type tcpWorker struct {
-	addr   unix.RawSockaddrInet6 // of the client that is taken
-	buffer []byte                // through which all small data goes
-	spare  [][]byte              // more of them, for what could not be written
-	pipes  []*pipe
-	free   []*tcp
-	ended  []*tcp // in this round: what it has heard is for them yet
+	addr    unix.RawSockaddrInet6 // of the client that is taken
+	buffer  []byte                // through which all small data goes
+	spare   [][]byte              // more of them, for what could not be written
+	pipes   []*pipe
+	free    []*tcp
+	waiting []*tcp // for a descriptor or a port, so that the real server can be called
+	ended   []*tcp // in this round: what it has heard is for them yet
 }
 
 // sweep makes what has ended in a round free.
@@ -39,7 +40,7 @@ func (t *tcpWorker) release(l *limits) {
 	for _, p := range t.pipes {
 		p.close(l)
 	}
-	*t = tcpWorker{}
+	*t = tcpWorker{free: t.free}
 }
 
 const connsIdle = 4096 // structs that a worker keeps
@@ -56,6 +57,8 @@ type tcp struct {
 	opened     bool
 	over       bool
 	queued     bool // in worker.again
+	waits      bool // in tcpWorker.waiting
+	watched    bool // the client's socket is in the epoll
 	generation atomic.Uint64
 }
 
@@ -88,7 +91,7 @@ func (w *worker) newTCP() *tcp {
 func (w *worker) accepted(f *tcpFront, fd int, client netip.AddrPort) {
 	t := w.newTCP()
 	t.f = f
-	t.opened, t.over, t.queued = false, false, false
+	t.opened, t.over, t.queued, t.waits, t.watched = false, false, false, false, false
 	t.client.reset(fd)
 	t.server.reset(-1)
 	t.up.reset()
@@ -108,21 +111,79 @@ func (s *side) reset(fd int) { *s = side{t: s.t, fd: fd} }
 func (t *tcp) dial() {
 	w := t.w
 	fd, connected, err := w.dial(t.c, unix.SOCK_STREAM)
+	if err == nil {
+		err = w.watch(fd, watched, &t.server)
+		if err == nil {
+			err = t.watchClient()
+		}
+		if err != nil {
+			w.drop(fd)
+		}
+	}
 	if err != nil {
-		t.end(true)
+		t.undialled(err)
 		return
 	}
 	t.server.fd = fd
-	if header := t.c.header(t.f.s.ID.Addr, unix.SOCK_STREAM); header != nil {
+	if header := t.c.header(t.local(), unix.SOCK_STREAM); header != nil {
 		t.up.prepend(header)
-	}
-	if w.watch(fd, watched, &t.server) != nil || w.watch(t.client.fd, watched, &t.client) != nil {
-		t.end(true)
-		return
 	}
 	if connected {
 		t.open()
 	}
+}
+
+// watchClient watches the client, once.
+func (t *tcp) watchClient() error {
+	if t.watched {
+		return nil
+	}
+	err := t.w.watch(t.client.fd, watched, &t.client)
+	t.watched = err == nil
+	return err
+}
+
+// undialled is called when no connection to the real server could be begun: the
+// client waits if that may change soon.
+func (t *tcp) undialled(err error) {
+	w := t.w
+	scarce, all := scarceError(err)
+	if !scarce {
+		w.e.log.Debug("a connection cannot be made", "service", t.f.id, "backend", t.c.dest.Addr, "err", err)
+		t.end(true)
+		return
+	}
+	t.waits = true
+	w.tcp.waiting = append(w.tcp.waiting, t)
+	if all {
+		w.starve(err)
+	}
+}
+
+// retry calls the real servers of those that wait.
+func (t *tcpWorker) retry() {
+	waiting := t.waiting
+	t.waiting = nil
+	for i, c := range waiting {
+		if c.w.scarce {
+			t.waiting = append(t.waiting, waiting[i:]...)
+			return
+		}
+		c.waits = false
+		if c.over {
+			c.retire()
+			continue
+		}
+		c.dial()
+	}
+}
+
+// local is the address that the client called.
+func (t *tcp) local() netip.AddrPort {
+	if addr := t.f.id.Addr; !addr.Addr().IsUnspecified() {
+		return addr
+	}
+	return rawLocal(t.client.fd)
 }
 
 // ready is called when something has changed at a socket.
@@ -172,8 +233,7 @@ func (t *tcp) step(s *side, events uint32) {
 		t.end(true) // a reset does not wait for who is slow
 		return
 	}
-	q := t.idle.queue
-	t.w.touch(&t.idle, q)
+	t.w.touch(&t.idle, t.idle.queue)
 	t.forward()
 }
 
@@ -188,15 +248,17 @@ func (t *tcp) reads(s *side) *half {
 // again forwards what was left for fairness.
 func (t *tcp) again() {
 	t.queued = false
-	if !t.over {
-		t.forward()
+	if t.over {
+		t.retire()
+		return
 	}
+	t.forward()
 }
 
 // forward moves what can be moved, in both directions.
 func (t *tcp) forward() {
-	if !t.pump(&t.up) || !t.pump(&t.down) {
-		return
+	if t.pump(&t.up) {
+		t.pump(&t.down)
 	}
 }
 
@@ -235,8 +297,14 @@ func (t *tcp) end(reset bool) {
 		t.c = nil
 	}
 	w.ws.give()
-	w.tcp.ended = append(w.tcp.ended, t)
+	if !t.queued && !t.waits {
+		t.retire()
+	}
 }
+
+// retire lets the struct be used again, when the round is over and no list has
+// it any more.
+func (t *tcp) retire() { t.w.tcp.ended = append(t.w.tcp.ended, t) }
 
 // expire ends a connection that is idle.
 func (t *tcp) expire() { t.end(true) }

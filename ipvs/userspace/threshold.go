@@ -80,7 +80,8 @@ func (d *destination) lower() uint64 {
 // 2026 only an upper one that was raised or gone ended an overload).
 func (d *destination) set(wanted ipvs.Destination) {
 	same := wanted.Upper == d.Upper && wanted.Lower == d.Lower
-	d.Destination = wanted
+	// not the address: it is the same, and workers read it at any time
+	d.Forward, d.Tunnel, d.Weight, d.Upper, d.Lower = wanted.Forward, wanted.Tunnel, wanted.Weight, wanted.Upper, wanted.Lower
 	switch total := uint64(d.total()); {
 	case same:
 	case wanted.Upper == 0 || total < d.lower():
