@@ -80,7 +80,9 @@ func (d *destination) lower() uint64 {
 // 2026 only an upper one that was raised or gone ended an overload).
 func (d *destination) set(wanted ipvs.Destination) {
 	same := wanted.Upper == d.Upper && wanted.Lower == d.Lower
-	// not the address: it is the same, and workers read it at any time
+	if d.Addr != wanted.Addr { // it is new; else workers may read the address now
+		d.Addr = wanted.Addr
+	}
 	d.Forward, d.Tunnel, d.Weight, d.Upper, d.Lower = wanted.Forward, wanted.Tunnel, wanted.Weight, wanted.Upper, wanted.Lower
 	switch total := uint64(d.total()); {
 	case same:
