@@ -58,12 +58,8 @@ func (e *Engine) refuse(c ipvs.Change) error {
 	id := c.Service.ID
 	switch c.Op {
 	case ipvs.AddService, ipvs.UpdateService:
-		switch engine := c.Service.Persistence.Engine; {
-		case engine == "" || engine == engineSIP && e.plane == nil:
-		case engine == engineSIP:
-			return &reason{"userspace has no persistence engines: leave Persistence.Engine empty", ipvs.ErrNoEngine}
-		default:
-			return &reason{fmt.Sprintf("there is no persistence engine %q: use none", engine), ipvs.ErrNoEngine}
+		if err := e.missing(c.Service); err != nil {
+			return err
 		}
 		if e.plane != nil {
 			return refuseService(id)
@@ -74,6 +70,28 @@ func (e *Engine) refuse(c ipvs.Change) error {
 		}
 	}
 	return nil
+}
+
+// missing says which scheduler and persistence engine there are not.
+func (e *Engine) missing(s ipvs.Service) error {
+	var scheduler, engine error
+	if schedulers[s.Scheduler] == nil {
+		scheduler = unknownScheduler(s.Scheduler)
+	}
+	switch name := s.Persistence.Engine; {
+	case name == "" || name == engineSIP && e.plane == nil:
+	case name == engineSIP:
+		engine = &reason{"userspace has no persistence engines: leave Persistence.Engine empty", ipvs.ErrNoEngine}
+	default:
+		engine = &reason{fmt.Sprintf("there is no persistence engine %q: use none", name), ipvs.ErrNoEngine}
+	}
+	if scheduler != nil && engine != nil {
+		return fmt.Errorf("%w, and %w", scheduler, engine)
+	}
+	if engine != nil {
+		return engine
+	}
+	return scheduler
 }
 
 func refuseService(id ipvs.ServiceID) error {

@@ -1,0 +1,357 @@
+package userspace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lvskit/lvskit/internal/tabletest"
+	"github.com/lvskit/lvskit/ipvs"
+)
+
+// subject is the part of ipvs.Table whose answers are compared.
+type subject interface {
+	Services(context.Context) ([]ipvs.ServiceStatus, error)
+	Service(context.Context, ipvs.ServiceID) (ipvs.ServiceStatus, error)
+	Plan(context.Context, []ipvs.Service, ipvs.Policy) ([]ipvs.Change, error)
+	Apply(context.Context, []ipvs.Service, ipvs.Policy) ([]ipvs.Change, error)
+	AddService(context.Context, ipvs.Service) error
+	UpdateService(context.Context, ipvs.Service) error
+	RemoveService(context.Context, ipvs.ServiceID) error
+	AddDestination(context.Context, ipvs.ServiceID, ipvs.Destination) error
+	UpdateDestination(context.Context, ipvs.ServiceID, ipvs.Destination) error
+	RemoveDestination(context.Context, ipvs.ServiceID, netip.AddrPort) error
+	Zero(context.Context, ipvs.ServiceID) error
+	ZeroAll(context.Context) error
+	Flush(context.Context) error
+	Timeouts(context.Context) (ipvs.Timeouts, error)
+	SetTimeouts(context.Context, ipvs.Timeouts) error
+}
+
+// compareEvery is the number of operations between two comparisons of the whole
+// tables.
+const compareEvery = 25
+
+// difference asks two tables the same random sequence of operations, valid ones
+// and others, and wants the same answers and the same tables. With LVSKIT_SEED it
+// is the sequence of that number, which a failure prints.
+func difference(t *testing.T, one, other subject, operations int) {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv("LVSKIT_SEED"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed = n
+	}
+	t.Logf("LVSKIT_SEED=%d, %d operations", seed, operations)
+	q := questions{tabletest.Random{Rand: rand.New(rand.NewPCG(seed, 1)), AnyKind: true}}
+	kinds := map[string]int{}
+	for n := range operations {
+		ask := q.next()
+		a, b := ask.of(one), ask.of(other)
+		if a != b {
+			t.Fatalf("operation %d of seed %d, %s:\n%s\nand\n%s", n, seed, ask.text, a, b)
+		}
+		kinds[strings.Fields(ask.text)[0]+" "+a.kind()]++
+		if n%compareEvery == 0 || n == operations-1 {
+			a, b := wholeTable(t, one), wholeTable(t, other)
+			if !reflect.DeepEqual(a, b) {
+				t.Fatalf("after operation %d of seed %d, %s, the tables are\n%+v\nand\n%+v", n, seed, ask.text, a, b)
+			}
+		}
+	}
+	t.Log(kinds)
+}
+
+// wholeTable is a table without what depends on its order.
+func wholeTable(t *testing.T, s subject) map[ipvs.ServiceID]ipvs.ServiceStatus {
+	t.Helper()
+	list, err := s.Services(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := make(map[ipvs.ServiceID]ipvs.ServiceStatus, len(list))
+	for _, st := range list {
+		if len(st.Destinations) == 0 {
+			st.Destinations = nil
+		}
+		table[st.ID] = st
+	}
+	if len(table) != len(list) {
+		t.Fatalf("a service is there twice: %+v", list)
+	}
+	return table
+}
+
+// question is one operation.
+type question struct {
+	text string
+	ask  func(context.Context, subject) (answer any, err error)
+}
+
+func (q question) of(s subject) answer {
+	v, err := q.ask(context.Background(), s)
+	if changes, ok := v.([]ipvs.Change); ok {
+		lines := make([]string, len(changes))
+		for i, c := range changes {
+			lines[i] = c.String()
+		}
+		slices.Sort(lines) // removals come in the order of the table
+		v = strings.Join(lines, "\n")
+	}
+	return answer(fmt.Sprintf("%+v\n%s", v, classes(err)))
+}
+
+// answer is what an operation returned, in text: a value and a line for each
+// error.
+type answer string
+
+// kind is the answer in a word.
+func (a answer) kind() string {
+	for _, sentinel := range sentinels {
+		if strings.Contains(string(a), sentinel.name) {
+			return sentinel.name
+		}
+	}
+	return "done"
+}
+
+var sentinels = []struct {
+	name string
+	err  error
+}{
+	{"not-exist", fs.ErrNotExist},
+	{"exists", fs.ErrExist},
+	{"invalid", fs.ErrInvalid},
+	{"no-scheduler", ipvs.ErrNoScheduler},
+	{"no-engine", ipvs.ErrNoEngine},
+	{"unsupported", errors.ErrUnsupported},
+	{"permission", fs.ErrPermission},
+}
+
+// classes are the errors by what they match, a line each.
+func classes(err error) string {
+	if err == nil {
+		return ""
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var lines []string
+		for _, err := range joined.Unwrap() {
+			lines = append(lines, classes(err))
+		}
+		return strings.Join(lines, "\n")
+	}
+	line := "other"
+	if e, ok := errors.AsType[*ipvs.OpError](err); ok {
+		line = e.Op + "|" + e.Object
+	}
+	for _, s := range sentinels {
+		if errors.Is(err, s.err) {
+			line += "|" + s.name
+		}
+	}
+	return line
+}
+
+// questions makes operations.
+type questions struct{ tabletest.Random }
+
+func (q questions) next() question {
+	switch n := q.IntN(100); {
+	case n < 16:
+		s := q.maybeSpoilt(q.Service())
+		return op("AddService", s, func(ctx context.Context, t subject) error { return t.AddService(ctx, s) })
+	case n < 24:
+		s := q.maybeSpoilt(q.Service())
+		return op("UpdateService", s, func(ctx context.Context, t subject) error { return t.UpdateService(ctx, s) })
+	case n < 30:
+		id := q.maybeBad(q.ID())
+		return op("RemoveService", id, func(ctx context.Context, t subject) error { return t.RemoveService(ctx, id) })
+	case n < 72:
+		return q.destination()
+	case n < 78:
+		return q.apply()
+	case n < 84:
+		return q.plan()
+	case n < 92:
+		id := q.maybeBad(q.ID())
+		return question{fmt.Sprintf("Service %+v", id), func(ctx context.Context, t subject) (any, error) {
+			st, err := t.Service(ctx, id)
+			return ipvs.Service{ID: st.ID, Scheduler: st.Scheduler, Flags: st.Flags, Persistence: st.Persistence}, err
+		}}
+	case n < 94:
+		id := q.maybeBad(q.ID())
+		return op("Zero", id, func(ctx context.Context, t subject) error { return t.Zero(ctx, id) })
+	case n < 95:
+		return op("ZeroAll", "", func(ctx context.Context, t subject) error { return t.ZeroAll(ctx) })
+	case n < 99:
+		return q.timeouts()
+	}
+	if q.IntN(4) > 0 {
+		return q.next()
+	}
+	return op("Flush", "", func(ctx context.Context, t subject) error { return t.Flush(ctx) })
+}
+
+func op(name string, about any, ask func(context.Context, subject) error) question {
+	return question{fmt.Sprintf("%s %+v", name, about), func(ctx context.Context, t subject) (any, error) { return nil, ask(ctx, t) }}
+}
+
+func (q questions) destination() question {
+	id := q.maybeBad(q.ID())
+	d := q.Destination(q.someID(id), q.IntN(5))
+	if q.IntN(10) == 0 {
+		d = q.spoilDestination(d)
+	}
+	about := fmt.Sprintf("%v %+v", id, d)
+	switch q.IntN(3) {
+	case 0:
+		return op("AddDestination", about, func(ctx context.Context, t subject) error { return t.AddDestination(ctx, id, d) })
+	case 1:
+		return op("UpdateDestination", about, func(ctx context.Context, t subject) error { return t.UpdateDestination(ctx, id, d) })
+	}
+	return op("RemoveDestination", about, func(ctx context.Context, t subject) error { return t.RemoveDestination(ctx, id, d.Addr) })
+}
+
+// someID is the service for which a destination is made: nearly always its own.
+func (q questions) someID(id ipvs.ServiceID) ipvs.ServiceID {
+	if q.IntN(20) == 0 {
+		return q.ID()
+	}
+	return id
+}
+
+func (q questions) wanted() (want []ipvs.Service, policy ipvs.Policy) {
+	want = q.Table(6)
+	for i := range want {
+		if q.IntN(15) == 0 {
+			want[i] = q.spoil(want[i])
+		}
+	}
+	policy.KeepWeights = q.IntN(3) == 0
+	switch q.IntN(4) {
+	case 0:
+		policy.Owns = ipvs.OwnAll
+	case 1:
+		policy.Owns = func(id ipvs.ServiceID) bool { return id.AddressFamily() == ipvs.IPv6 }
+	}
+	return want, policy
+}
+
+func (q questions) apply() question {
+	want, policy := q.wanted()
+	return question{fmt.Sprintf("Apply %+v, %+v", want, policy), func(ctx context.Context, t subject) (any, error) {
+		return t.Apply(ctx, want, policy)
+	}}
+}
+
+func (q questions) plan() question {
+	want, policy := q.wanted()
+	return question{fmt.Sprintf("Plan %+v, %+v", want, policy), func(ctx context.Context, t subject) (any, error) {
+		return t.Plan(ctx, want, policy)
+	}}
+}
+
+func (q questions) timeouts() question {
+	if q.IntN(2) == 0 {
+		return question{"Timeouts", func(ctx context.Context, t subject) (any, error) { return t.Timeouts(ctx) }}
+	}
+	some := func() time.Duration {
+		return []time.Duration{0, time.Second, time.Hour, maxIdle, maxIdle + time.Second, -time.Second, time.Millisecond}[min(q.IntN(14), 6)]
+	}
+	set := ipvs.Timeouts{TCP: some(), TCPFin: some(), UDP: some()}
+	return op("SetTimeouts", set, func(ctx context.Context, t subject) error { return t.SetTimeouts(ctx, set) })
+}
+
+func (q questions) maybeBad(id ipvs.ServiceID) ipvs.ServiceID {
+	if q.IntN(25) > 0 {
+		return id
+	}
+	switch q.IntN(6) {
+	case 0:
+		id.Protocol = 0
+	case 1:
+		id.Addr = netip.AddrPort{}
+	case 2:
+		id.FWMark, id.Protocol = 3, 1
+	case 3:
+		id.Family = 7
+	case 4:
+		id.Addr = netip.MustParseAddrPort("224.0.0.1:80")
+	case 5:
+		return ipvs.ServiceID{}
+	}
+	return id
+}
+
+func (q questions) maybeSpoilt(s ipvs.Service) ipvs.Service {
+	if q.IntN(8) > 0 {
+		return s
+	}
+	return q.spoil(s)
+}
+
+// spoil makes a service that is refused, in most cases.
+func (q questions) spoil(s ipvs.Service) ipvs.Service {
+	switch q.IntN(9) {
+	case 0:
+		s.Scheduler = "no-such"
+	case 1:
+		s.Persistence.Engine = "no-such"
+	case 2:
+		s.Flags |= 0x100
+	case 3:
+		s.Persistence.Mask = 33
+	case 4:
+		s.Persistence.Timeout = []time.Duration{0, 1, -time.Second, 32 * 24 * time.Hour}[q.IntN(4)]
+	case 5:
+		s.Flags |= ipvs.OnePacket
+	case 6:
+		s.ID = q.maybeBad(s.ID)
+	default:
+		if len(s.Destinations) > 0 {
+			s.Destinations[0] = q.spoilDestination(s.Destinations[0])
+			break
+		}
+		s.Persistence.Engine = "sip"
+	}
+	return s
+}
+
+func (q questions) spoilDestination(d ipvs.Destination) ipvs.Destination {
+	switch q.IntN(10) {
+	case 0:
+		d.Weight = -1
+	case 1:
+		d.Upper, d.Lower = 1, 2
+	case 2:
+		d.Forward = ipvs.ForwardBypass
+	case 3:
+		d.Tunnel.Port = 1
+	case 4:
+		d.Tunnel = ipvs.Tunnel{Type: ipvs.GUE}
+	case 5:
+		d.Addr = netip.AddrPort{}
+	case 6:
+		d.Addr = netip.AddrPortFrom(d.Addr.Addr(), 1)
+	case 7:
+		d.Addr = netip.MustParseAddrPort("[fe80::1]:80")
+	case 8:
+		d.Addr = netip.MustParseAddrPort("[fd00::1%eth0]:80")
+	case 9:
+		d.Upper = 1 << 31
+	}
+	return d
+}
