@@ -24,6 +24,8 @@ type workers struct {
 	// instead of new ones, and takes them out. Engine.mu guards it.
 	inherited map[ipvs.ServiceID][]int
 
+	leaving sync.Map // netip.AddrPort to the *udpFront that was closed last
+
 	mu     sync.Mutex
 	end    context.CancelFunc // of run
 	ended  chan struct{}      // closed when run has returned; nil: there is none

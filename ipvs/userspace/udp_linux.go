@@ -1,11 +1,9 @@
 package userspace
 
 import (
-	"fmt"
 	"net/netip"
 	"os"
 	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +21,7 @@ type udpFront struct {
 	service *service
 	socks   []*udpSocket
 	closed  atomic.Bool
+	open    atomic.Int32 // sockets that have not been shut
 	lost    udpLosses
 }
 
@@ -56,7 +55,7 @@ func (ws *workers) listenUDP(s *service) (front, error) {
 		f.add(ws.all[i%len(ws.all)], fd)
 	}
 	for i := len(inherited); i < len(ws.all); i++ {
-		fd, err := bindUDP(s.ID.Addr, i > 0)
+		fd, err := bindUDP(s.ID.Addr, i > 0 || ws.leavesUDP(s.ID.Addr))
 		if err != nil && len(inherited) > 0 {
 			break // what there is takes all clients as well
 		}
@@ -64,7 +63,7 @@ func (ws *workers) listenUDP(s *service) (front, error) {
 			for _, k := range f.socks {
 				unix.Close(k.fd)
 			}
-			return nil, fmt.Errorf("listen at %s: %w", s.ID.Addr, err)
+			return nil, listenError(s.ID.Addr, err)
 		}
 		f.add(ws.all[i], fd)
 	}
@@ -74,71 +73,66 @@ func (ws *workers) listenUDP(s *service) (front, error) {
 	return f, nil
 }
 
+// leavesUDP tells whether a front with that address was closed, and a worker may
+// be sending by its socket just now: then that has the port for a moment yet.
+func (ws *workers) leavesUDP(addr netip.AddrPort) bool {
+	f, ok := ws.leaving.Load(addr)
+	return ok && f.(*udpFront).open.Load() > 0
+}
+
 func (f *udpFront) add(w *worker, fd int) {
+	f.open.Add(1)
 	f.socks = append(f.socks, &udpSocket{front: f, w: w, fd: fd, sessions: map[sessionKey]*udpSession{}})
 }
 
 // bindUDP opens a socket with a service's address. The first of a service must
 // find the port free; only then it is shared (SO_REUSEPORT).
-func bindUDP(addr netip.AddrPort, shared bool) (fd int, err error) {
-	family, level, freebind := unix.AF_INET, unix.SOL_IP, unix.IP_FREEBIND
+func bindUDP(addr netip.AddrPort, shared bool) (int, error) {
+	u := upstream{family: unix.AF_INET, typ: unix.SOCK_DGRAM}
 	if is6(addr.Addr()) {
-		family, level, freebind = unix.AF_INET6, unix.SOL_IPV6, unix.IPV6_FREEBIND
+		u.family = unix.AF_INET6
 	}
-	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(u.family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	defer func() {
-		if err != nil {
-			unix.Close(fd)
-		}
-	}()
-	options := []struct{ level, option int }{{level, freebind}, {unix.SOL_UDP, unix.UDP_GRO}}
-	if family == unix.AF_INET6 {
-		options = append(options, struct{ level, option int }{unix.SOL_IPV6, unix.IPV6_V6ONLY})
-	}
-	if shared {
-		options = append(options, struct{ level, option int }{unix.SOL_SOCKET, unix.SO_REUSEPORT})
-	}
-	for _, o := range options {
-		// Joining datagrams (Linux 5.0) is for speed alone.
-		if err := unix.SetsockoptInt(fd, o.level, o.option, 1); err != nil && o.option != unix.UDP_GRO {
-			return -1, os.NewSyscallError("setsockopt", err)
-		}
-	}
-	for _, o := range []struct{ force, option int }{{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF}} {
-		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, o.force, udpBuffer) != nil {
-			unix.SetsockoptInt(fd, unix.SOL_SOCKET, o.option, udpBuffer)
-		}
-	}
-	if err := bindFree(fd, family, addr); err != nil {
+	u.fd = fd
+	if err := u.bindService(addr, shared); err != nil {
+		unix.Close(fd)
 		return -1, err
-	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-		return -1, os.NewSyscallError("setsockopt", err)
 	}
 	return fd, nil
 }
 
-// bindFree binds a socket. It tries for a moment: a socket that a worker is
-// just sending by when its service is removed has its port until it has sent.
-func bindFree(fd, family int, addr netip.AddrPort) error {
-	var sa unix.RawSockaddrInet6
-	size := putSockaddr(&sa, family, addr)
-	for wait := time.Millisecond; ; wait *= 2 {
-		_, _, errno := unix.RawSyscall(unix.SYS_BIND, uintptr(fd), uintptr(unsafe.Pointer(&sa)), size)
-		switch {
-		case errno == 0:
-			return nil
-		case errno == unix.EADDRINUSE && wait < 20*time.Millisecond:
-			time.Sleep(wait)
-		case errno == unix.EADDRINUSE:
-			return fmt.Errorf("another program has the port (see ss -ulpn): %w", os.NewSyscallError("bind", errno))
-		default:
-			return os.NewSyscallError("bind", errno)
+func (u upstream) bindService(addr netip.AddrPort, shared bool) error {
+	type option struct{ level, name int }
+	options := []option{{unix.SOL_IP, unix.IP_FREEBIND}}
+	if u.family == unix.AF_INET6 {
+		options = []option{{unix.SOL_IPV6, unix.IPV6_FREEBIND}, {unix.SOL_IPV6, unix.IPV6_V6ONLY}}
+	}
+	if shared {
+		options = append(options, option{unix.SOL_SOCKET, unix.SO_REUSEPORT})
+	}
+	for _, o := range options {
+		if errno := u.set(o.level, o.name); errno != 0 {
+			return os.NewSyscallError("setsockopt", errno)
 		}
 	}
+	u.set(unix.SOL_UDP, unix.UDP_GRO) // Linux 5.0; else datagrams come one by one
+	for _, o := range []struct{ force, name int }{{unix.SO_RCVBUFFORCE, unix.SO_RCVBUF}, {unix.SO_SNDBUFFORCE, unix.SO_SNDBUF}} {
+		if unix.SetsockoptInt(u.fd, unix.SOL_SOCKET, o.force, udpBuffer) != nil {
+			unix.SetsockoptInt(u.fd, unix.SOL_SOCKET, o.name, udpBuffer)
+		}
+	}
+	var sa unix.RawSockaddrInet6
+	size := putSockaddr(&sa, u.family, addr)
+	if _, _, errno := unix.RawSyscall(unix.SYS_BIND, uintptr(u.fd), uintptr(unsafe.Pointer(&sa)), size); errno != 0 {
+		return os.NewSyscallError("bind", errno)
+	}
+	if errno := u.set(unix.SOL_SOCKET, unix.SO_REUSEPORT); errno != 0 {
+		return os.NewSyscallError("setsockopt", errno)
+	}
+	return nil
 }
 
 // close frees the port at once, and ends the sessions.
@@ -147,12 +141,14 @@ func (f *udpFront) close() {
 		return
 	}
 	for _, k := range f.socks {
+		k.w.ws.leaving.Store(f.service.ID.Addr, f)
 		k.vacate()
 		k.w.post(k.shut)
 	}
 }
 
-// vacate frees the port while the worker may be using the descriptor: it becomes
+// vacate frees the port, at the latest when the worker has sent what it is just
+// sending, while the worker may be using the descriptor: it becomes
 // one of the worker's epoll, which can neither be sent by nor be watched, so that
 // nothing else gets the number before the worker has closed it. A successor may
 // have the socket too, so it has to be taken out of the epoll by hand.
@@ -191,6 +187,9 @@ func (k *udpSocket) shut() {
 	k.w.remove(k)
 	k.w.drop(k.fd)
 	k.fd = -1
+	if f := k.front; f.open.Add(-1) == 0 {
+		k.w.ws.leaving.CompareAndDelete(f.service.ID.Addr, f)
+	}
 }
 
 // pause leaves what comes in the socket's buffer: answers go out by it still.
