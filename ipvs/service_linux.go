@@ -118,7 +118,8 @@ func (c *Client) Zero(ctx context.Context, id ServiceID) error {
 	if err := id.validate(); err != nil {
 		return &OpError{Op: op, Object: id.String(), Err: err}
 	}
-	err := c.request(ctx, cmdZero, flagAck, func(e *encoder) { e.serviceID(id.normal()) }, nil)
+	id = id.normal()
+	err := c.request(ctx, cmdZero, flagAck, func(e *encoder) { e.serviceID(id) }, nil)
 	return opError(op, id.String(), err, nil)
 }
 

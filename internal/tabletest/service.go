@@ -190,6 +190,10 @@ var serviceTests = []test{
 		f.has(mapped)
 		f.must(f.RemoveService(f.ctx, mapped.ID))
 		f.has()
+		_, err = f.Service(f.ctx, mapped.ID)
+		f.refused(err, fs.ErrNotExist, "read service", "TCP 192.0.2.1:80")
+		f.refused(f.Zero(f.ctx, mapped.ID), fs.ErrNotExist, "zero", "TCP 192.0.2.1:80")
+		f.refused(f.RemoveService(f.ctx, mapped.ID), fs.ErrNotExist, "remove service", "TCP 192.0.2.1:80")
 	}},
 	{"a name that is none is refused by every operation", func(f *fixture) {
 		f.add(web())

@@ -105,11 +105,7 @@ func (m *model) named(op string, id ipvs.ServiceID, do func(int)) error {
 	}
 	i := m.at(id)
 	if i < 0 {
-		object := id.String()
-		if op == "remove service" {
-			object = ipvs.Service{ID: id}.Normal().ID.String()
-		}
-		return fail(op, object, fs.ErrNotExist)
+		return fail(op, ipvs.Service{ID: id}.Normal().ID.String(), fs.ErrNotExist)
 	}
 	do(i)
 	return nil

@@ -193,8 +193,9 @@ func (e *Engine) lookAt(ctx context.Context, op string, id ipvs.ServiceID, fn fu
 	if err := validate(ipvs.Change{Service: ipvs.Service{ID: id}}); err != nil {
 		return &ipvs.OpError{Op: op, Object: id.String(), Err: err}
 	}
+	id = normalID(id)
 	return e.look(ctx, op, id.String(), func() error {
-		s := e.services[normalID(id)]
+		s := e.services[id]
 		if s == nil {
 			return errNoService
 		}
