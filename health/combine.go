@@ -180,6 +180,9 @@ func (n not) Probe(ctx context.Context) (Report, error) {
 	case votePass:
 		return report, &OpError{Op: "combine", Object: "not", Err: errPassed}
 	case voteFail:
+		if isTimeout(err) {
+			silence(ctx)
+		}
 		return report, nil
 	}
 	return report, err

@@ -73,8 +73,8 @@ func TestProbeContext(t *testing.T) {
 	<-ctx.Done()
 }
 
-// silence is every kind of Prober that asks a server which says nothing.
-func silence(t *testing.T) map[string]Prober {
+// silences is every kind of Prober that asks a server which says nothing.
+func silences(t *testing.T) map[string]Prober {
 	addr := serve(t, hold)
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -118,7 +118,7 @@ func silence(t *testing.T) map[string]Prober {
 // itself.
 func TestProbersEndWithTheirContext(t *testing.T) {
 	const timeout = 300 * time.Millisecond
-	probers := silence(t)
+	probers := silences(t)
 	w := start(t, Config{})
 	for name, p := range probers {
 		w.set(name, Check{Prober: p, Timeout: timeout})

@@ -26,10 +26,12 @@ func (s Source) dial(ctx context.Context, network string, to netip.AddrPort) (co
 		return nil, fault(err)
 	}
 	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+	asks(ctx)
 	c, err := s.connect(ctx, network, to)
 	if err != nil {
 		return nil, fault(ended(ctx, err))
 	}
+	goesOn(ctx)
 	if s.Port != 0 && network == "tcp" {
 		if err := c.reset(); err != nil {
 			c.Close()

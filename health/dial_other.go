@@ -69,6 +69,7 @@ type socket struct {
 
 func (c *socket) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
+	goesOn(c.ctx)
 	return n, c.words(err)
 }
 

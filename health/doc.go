@@ -31,12 +31,13 @@
 // # Times
 //
 // From the death of a server to the change is at most Interval + (Fall-1) *
-// RetryInterval + Timeout, the jitter, and the time for which this process was late
-// meanwhile (see Starved; Load.StarvedFor adds it up): 8 s with the defaults for one
-// that is silent, 7 s for one that refuses; 3 and 2 s with an Interval of 1 s and Fall 2
-// (if Timeout is not longer than RetryInterval). Intervals are from start to start. They
-// vary by Jitter, and keep their phase when one is late; ticks that were missed are not
-// made up for. Of Config.Probes only so many are under way at once.
+// RetryInterval + Timeout, and the jitter: 8 s with the defaults for one that is silent,
+// 7 s for one that refuses; 3 and 2 s with an Interval of 1 s and Fall 2 (if Timeout is
+// not longer than RetryInterval). A process that is late meanwhile is later by that (see
+// Starved): by little if it is often late for a moment, by at most all of it, which
+// Load.StarvedFor adds up. Intervals are from start to start. They vary by Jitter, and
+// keep their phase when one is late; ticks that were missed are not made up for. Of
+// Config.Probes only so many are under way at once.
 //
 // Checks with equal Keys are probed once for all: a server that is in many pools is
 // asked once an interval.
@@ -46,23 +47,26 @@
 // A process that was stopped, or whose goroutines wait for processors, sees time pass
 // though the answers are there. While probes are under way, a watchdog looks every 10 ms
 // how late this process is, by its timers and by the queue in which goroutines wait that
-// the network has woken up. What it was late by, if that is more than 5 ms, does not
-// count against the Timeout: the Monitor ends a probe when that has passed without it,
-// and nobody was late for 20 ms, so that what has come in meanwhile is read first.
-// Silence for so long is a failure. A process that is late all the time ends its probes
-// after ten times the Timeout, or 30 s more than it.
+// the network has woken up. The Monitor itself ends a probe, and not before the process
+// has had the time, after the longest lateness, to read what came in meanwhile: as long
+// again and 40 ms. What a prober of this package was late by (more than 5 ms) until the
+// network last brought it something does not count against its Timeout; for what it then
+// waits for, it does, as that is here when the process is. Of other Probers nobody knows
+// how far they are: no lateness counts. Silence until that end is a failure. But a
+// process that is late all the time ends its probes after ten times the Timeout, or 30 s
+// more than it.
 //
 // What else fails may be due to that, too: a server has given up, a script has fallen
 // behind, a Prober has taken the Deadline of its context for the end, which is that of a
 // process in time. Such a failure (save by a refused connection, which is an answer),
-// and a pass that comes after the Deadline, is inconclusive if in its time the process
-// was once late by a quarter of the time up to the Deadline; so is one at the last end
-// if the process was late by a quarter of all of it; and any if the machine was
-// suspended. After such a lateness the Deadline of the next probe is one to which the
-// same again is less than a quarter, so that a Prober which goes by it comes to a
-// conclusion. But do not choose a Timeout below 1 s on a machine that has other work;
-// and a Monitor that needs more processor time than there is tells by
-// Status.Inconclusive and [Monitor.Load].
+// and a pass by silence ([Not]), is inconclusive if in its time the process was once
+// late by a quarter of the time up to the Deadline; so is one at the very last end if
+// the process was late by a quarter of all of it; and any if the machine was suspended.
+// After such a lateness the Deadline of the next probe is one to which the same again is
+// less than a quarter, so that a Prober which goes by it comes to a conclusion. But do
+// not choose a Timeout below 1 s on a machine that has other work; and a Monitor that
+// needs more processor time than there is tells by Status.Inconclusive and
+// [Monitor.Load].
 //
 // # Probers of one's own
 //

@@ -106,6 +106,7 @@ func (s *echoSocket) deliver(b []byte, from netip.Addr) {
 
 // await waits for the answer, and reads when nobody else does.
 func (s *echoSocket) await(ctx context.Context, w *waiter) error {
+	asks(ctx)
 	select {
 	case <-w.reply:
 		return nil

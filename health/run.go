@@ -251,7 +251,7 @@ func (l *loop) launch(p *probe, now time.Duration) *run {
 		l.fresh--
 	}
 	r := &run{p: p, prober: p.prober, timeout: p.timeout(), began: clock(), at: now, starved: l.m.hunger.total}
-	r.told = allowed(l.m.hunger.worst(p.began), r.timeout)
+	r.told = allowed(l.m.hunger.worst(p.began).late, r.timeout)
 	r.ctx.Context, r.ctx.deadline = l.ctx, r.began.Add(r.told)
 	p.began = now
 	p.phase, p.run = underway, r
@@ -300,14 +300,14 @@ func (l *loop) done(r *run, report Report, err error) (next *run) {
 	return next
 }
 
-// errLate is a pass that may be one by silence (Not).
-var errLate = errors.New("it passed when its time was over")
+// errSilent is a pass because nothing was heard (Not).
+var errSilent = errors.New("nothing was heard")
 
 // judge excuses a result that may be due to this machine alone.
 func (l *loop) judge(r *run, ended time.Time, err error) error {
 	took, doubtful := ended.Sub(r.began), err
-	if err == nil && took >= r.told {
-		doubtful = errLate
+	if err == nil && r.ctx.silent.Load() {
+		doubtful = errSilent
 	}
 	if doubtful == nil || errors.Is(err, ErrInconclusive) || refused(err) {
 		return err
@@ -319,7 +319,7 @@ func (l *loop) judge(r *run, ended time.Time, err error) error {
 	case r.expired:
 		enough = never // it had all the time that it should have
 	}
-	if excused := excuse(l.m.hunger.worst(r.at), enough, parted(r.began, ended), r.timeout, doubtful); excused != nil {
+	if excused := excuse(l.m.hunger.worst(r.at).late, enough, parted(r.began, ended), r.timeout, doubtful); excused != nil {
 		return excused
 	}
 	return err

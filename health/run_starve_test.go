@@ -94,6 +94,47 @@ func TestRunFindsTheDeadThoughAlwaysLate(t *testing.T) {
 	})
 }
 
+// Who tells that it only waits for the network gets no more time for that: what the network
+// has brought is here when the process is.
+func TestRunGivesNoTimeToWait(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		on   []time.Duration // when something comes
+		took time.Duration
+	}{
+		{"nothing comes", nil, 1000 * ms},
+		{"something comes, then nothing", []time.Duration{200 * ms}, 1360 * ms},
+		{"something comes again", []time.Duration{200 * ms, 1200 * ms}, 1560 * ms},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := start(t, Config{})
+				var began time.Time
+				w.set("web", Check{Prober: ProberFunc(func(ctx context.Context) (Report, error) {
+					began = time.Now()
+					asks(ctx)
+					for _, at := range tt.on {
+						time.Sleep(time.Until(began.Add(at)))
+						goesOn(ctx)
+					}
+					<-ctx.Done()
+					return Report{}, ctx.Err()
+				}), Interval: time.Minute, Jitter: -1})
+				for began.IsZero() {
+					time.Sleep(ms)
+				}
+				time.Sleep(time.Until(began.Add(50 * ms)))
+				w.starved(40 * ms)
+				w.always(40*ms, 60*ms)
+				time.Sleep(3 * time.Second)
+				if s, _ := w.Status("web"); s.State != Down || (s.Duration-tt.took).Abs() > 85*ms {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}
+
 // Who looks at the Deadline alone has to be told a later one, and is believed in the end.
 func TestRunConcludesForACarelessProberThoughAlwaysLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -200,8 +241,7 @@ func TestRunBelievesRefusalsWhileStarved(t *testing.T) {
 	})
 }
 
-// What passes because nothing was heard by its Deadline is as doubtful, unless it had
-// the time.
+// What passes because nothing was heard is as doubtful, unless it had the time.
 func TestRunExcusesSilenceThatPassesWhileStarved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, Config{})
@@ -211,7 +251,7 @@ func TestRunExcusesSilenceThatPassesWhileStarved(t *testing.T) {
 		time.Sleep(500 * ms)
 		w.starved(300 * ms)
 		time.Sleep(time.Second)
-		if s, _ := w.Status("careless"); s.State != Down || !errors.Is(s.Inconclusive, errLate) {
+		if s, _ := w.Status("careless"); s.State != Down || !errors.Is(s.Inconclusive, errSilent) {
 			t.Errorf("silence counts: %+v", s)
 		}
 		if s, _ := w.Status("gone"); s.State != Up || s.Duration != 1300*ms {

@@ -123,6 +123,7 @@ func (c *socket) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	n, err := file.Read(b)
+	goesOn(c.ctx)
 	if c.kind != unix.SOCK_STREAM && errors.Is(err, io.EOF) {
 		return 0, nil
 	}

@@ -52,13 +52,13 @@ func (s *starvation) late(due, now time.Duration) {
 	s.latest = append(s.latest[:n], lateness{now, late})
 }
 
-// worst is the longest lateness that ended since then.
-func (s *starvation) worst(since time.Duration) time.Duration {
+// worst is the longest lateness that ended since then; the last of those that are equal.
+func (s *starvation) worst(since time.Duration) lateness {
 	n, _ := slices.BinarySearchFunc(s.latest, since, func(l lateness, t time.Duration) int { return int(l.at - t) })
 	if n == len(s.latest) {
-		return 0
+		return lateness{}
 	}
-	return s.latest[n].late
+	return s.latest[n]
 }
 
 // excuse is why a probe that failed is not held against what it probed: the process

@@ -49,7 +49,7 @@ func TestStarvationRemembersTheWorst(t *testing.T) {
 					want = max(want, l.late)
 				}
 			}
-			if got := s.worst(since); got != want {
+			if got := s.worst(since).late; got != want {
 				t.Fatalf("worst since %v is %v, want %v: %v", since, got, want, all)
 			}
 		}
@@ -62,8 +62,8 @@ func TestStarvationRemembersLittle(t *testing.T) {
 		at := time.Duration(n) * time.Hour
 		s.late(at-time.Minute+time.Duration(n)*ms, at)
 	}
-	if len(s.latest) > latestMost || s.worst(0) != time.Minute {
-		t.Errorf("%d are remembered, the worst is %v", len(s.latest), s.worst(0))
+	if len(s.latest) > latestMost || s.worst(0).late != time.Minute {
+		t.Errorf("%d are remembered, the worst is %v", len(s.latest), s.worst(0).late)
 	}
 }
 
