@@ -56,7 +56,7 @@ func difference(t *testing.T, one, other subject, operations int) {
 		seed = n
 	}
 	t.Logf("LVSKIT_SEED=%d, %d operations", seed, operations)
-	q := questions{tabletest.Random{Rand: rand.New(rand.NewPCG(seed, 1)), AnyKind: true}}
+	q := &questions{Random: tabletest.Random{Rand: rand.New(rand.NewPCG(seed, 1)), AnyKind: true}}
 	kinds := map[string]int{}
 	for n := range operations {
 		ask := q.next()
@@ -166,18 +166,68 @@ func classes(err error) string {
 }
 
 // questions makes operations.
-type questions struct{ tabletest.Random }
+type questions struct {
+	tabletest.Random
+	named [4]ipvs.ServiceID // some services that were asked for
+	real  [8]realServer     // and some destinations
+}
 
-func (q questions) next() question {
+type realServer struct {
+	service ipvs.ServiceID
+	addr    netip.AddrPort
+}
+
+// remember keeps a destination in mind.
+func (q *questions) remember(id ipvs.ServiceID, d ipvs.Destination) {
+	q.real[q.IntN(len(q.real))] = realServer{id, d.Addr}
+}
+
+// id is the name of a service, more often than not of one that may be there.
+func (q *questions) id() ipvs.ServiceID {
+	if id := q.named[q.IntN(len(q.named))]; id != (ipvs.ServiceID{}) && q.IntN(5) > 0 {
+		return q.maybeBad(id)
+	}
+	return q.maybeBad(q.ID())
+}
+
+// service is a service for one of those names.
+func (q *questions) service() ipvs.Service {
+	s := q.Service()
+	q.named[q.IntN(len(q.named))] = s.ID
+	for _, d := range s.Destinations {
+		q.remember(s.ID, d)
+	}
+	if q.IntN(8) > 0 {
+		return s
+	}
+	return q.spoil(s)
+}
+
+// update is a service that may be there, with other settings.
+func (q *questions) update() ipvs.Service {
+	s := q.Service()
+	for range 20 {
+		if id := q.id(); id.FWMark != 0 == (s.ID.FWMark != 0) && id.Protocol == s.ID.Protocol && id.AddressFamily() == s.ID.AddressFamily() {
+			s.ID = id
+			break
+		}
+	}
+	if q.IntN(8) == 0 {
+		return q.spoil(s)
+	}
+	return s
+}
+
+func (q *questions) next() question {
 	switch n := q.IntN(100); {
 	case n < 16:
-		s := q.maybeSpoilt(q.Service())
+		s := q.service()
 		return op("AddService", s, func(ctx context.Context, t subject) error { return t.AddService(ctx, s) })
 	case n < 24:
-		s := q.maybeSpoilt(q.Service())
+		s := q.update()
 		return op("UpdateService", s, func(ctx context.Context, t subject) error { return t.UpdateService(ctx, s) })
 	case n < 30:
-		id := q.maybeBad(q.ID())
+		id := q.id()
 		return op("RemoveService", id, func(ctx context.Context, t subject) error { return t.RemoveService(ctx, id) })
 	case n < 72:
 		return q.destination()
@@ -186,13 +236,13 @@ func (q questions) next() question {
 	case n < 84:
 		return q.plan()
 	case n < 92:
-		id := q.maybeBad(q.ID())
+		id := q.id()
 		return question{fmt.Sprintf("Service %+v", id), func(ctx context.Context, t subject) (any, error) {
 			st, err := t.Service(ctx, id)
 			return ipvs.Service{ID: st.ID, Scheduler: st.Scheduler, Flags: st.Flags, Persistence: st.Persistence}, err
 		}}
 	case n < 94:
-		id := q.maybeBad(q.ID())
+		id := q.id()
 		return op("Zero", id, func(ctx context.Context, t subject) error { return t.Zero(ctx, id) })
 	case n < 95:
 		return op("ZeroAll", "", func(ctx context.Context, t subject) error { return t.ZeroAll(ctx) })
@@ -209,15 +259,20 @@ func op(name string, about any, ask func(context.Context, subject) error) questi
 	return question{fmt.Sprintf("%s %+v", name, about), func(ctx context.Context, t subject) (any, error) { return nil, ask(ctx, t) }}
 }
 
-func (q questions) destination() question {
-	id := q.maybeBad(q.ID())
+func (q *questions) destination() question {
+	id := q.id()
 	d := q.Destination(q.someID(id), q.IntN(5))
+	if r := q.real[q.IntN(len(q.real))]; r.addr.IsValid() && q.IntN(2) == 0 {
+		id, d = r.service, q.Destination(r.service, 0)
+		d.Addr = r.addr
+	}
 	if q.IntN(10) == 0 {
 		d = q.spoilDestination(d)
 	}
 	about := fmt.Sprintf("%v %+v", id, d)
 	switch q.IntN(3) {
 	case 0:
+		q.remember(id, d)
 		return op("AddDestination", about, func(ctx context.Context, t subject) error { return t.AddDestination(ctx, id, d) })
 	case 1:
 		return op("UpdateDestination", about, func(ctx context.Context, t subject) error { return t.UpdateDestination(ctx, id, d) })
@@ -226,14 +281,14 @@ func (q questions) destination() question {
 }
 
 // someID is the service for which a destination is made: nearly always its own.
-func (q questions) someID(id ipvs.ServiceID) ipvs.ServiceID {
+func (q *questions) someID(id ipvs.ServiceID) ipvs.ServiceID {
 	if q.IntN(20) == 0 {
 		return q.ID()
 	}
 	return id
 }
 
-func (q questions) wanted() (want []ipvs.Service, policy ipvs.Policy) {
+func (q *questions) wanted() (want []ipvs.Service, policy ipvs.Policy) {
 	want = q.Table(6)
 	for i := range want {
 		if q.IntN(15) == 0 {
@@ -250,32 +305,32 @@ func (q questions) wanted() (want []ipvs.Service, policy ipvs.Policy) {
 	return want, policy
 }
 
-func (q questions) apply() question {
+func (q *questions) apply() question {
 	want, policy := q.wanted()
 	return question{fmt.Sprintf("Apply %+v, %+v", want, policy), func(ctx context.Context, t subject) (any, error) {
 		return t.Apply(ctx, want, policy)
 	}}
 }
 
-func (q questions) plan() question {
+func (q *questions) plan() question {
 	want, policy := q.wanted()
 	return question{fmt.Sprintf("Plan %+v, %+v", want, policy), func(ctx context.Context, t subject) (any, error) {
 		return t.Plan(ctx, want, policy)
 	}}
 }
 
-func (q questions) timeouts() question {
+func (q *questions) timeouts() question {
 	if q.IntN(2) == 0 {
 		return question{"Timeouts", func(ctx context.Context, t subject) (any, error) { return t.Timeouts(ctx) }}
 	}
 	some := func() time.Duration {
-		return []time.Duration{0, time.Second, time.Hour, maxIdle, maxIdle + time.Second, -time.Second, time.Millisecond}[min(q.IntN(14), 6)]
+		return []time.Duration{0, time.Second, time.Hour, maxIdle, maxIdle + time.Second, -time.Second, time.Millisecond}[q.IntN(8)%7*q.IntN(2)]
 	}
 	set := ipvs.Timeouts{TCP: some(), TCPFin: some(), UDP: some()}
 	return op("SetTimeouts", set, func(ctx context.Context, t subject) error { return t.SetTimeouts(ctx, set) })
 }
 
-func (q questions) maybeBad(id ipvs.ServiceID) ipvs.ServiceID {
+func (q *questions) maybeBad(id ipvs.ServiceID) ipvs.ServiceID {
 	if q.IntN(25) > 0 {
 		return id
 	}
@@ -296,15 +351,8 @@ func (q questions) maybeBad(id ipvs.ServiceID) ipvs.ServiceID {
 	return id
 }
 
-func (q questions) maybeSpoilt(s ipvs.Service) ipvs.Service {
-	if q.IntN(8) > 0 {
-		return s
-	}
-	return q.spoil(s)
-}
-
 // spoil makes a service that is refused, in most cases.
-func (q questions) spoil(s ipvs.Service) ipvs.Service {
+func (q *questions) spoil(s ipvs.Service) ipvs.Service {
 	switch q.IntN(9) {
 	case 0:
 		s.Scheduler = "no-such"
@@ -330,7 +378,7 @@ func (q questions) spoil(s ipvs.Service) ipvs.Service {
 	return s
 }
 
-func (q questions) spoilDestination(d ipvs.Destination) ipvs.Destination {
+func (q *questions) spoilDestination(d ipvs.Destination) ipvs.Destination {
 	switch q.IntN(10) {
 	case 0:
 		d.Weight = -1
