@@ -101,7 +101,7 @@ type question struct {
 	ask  func(context.Context, subject) (answer any, err error)
 }
 
-func (q question) of(s subject) answer {
+func (q question) of(s subject) reply {
 	v, err := q.ask(context.Background(), s)
 	if changes, ok := v.([]ipvs.Change); ok {
 		lines := make([]string, len(changes))
@@ -111,15 +111,15 @@ func (q question) of(s subject) answer {
 		slices.Sort(lines) // removals come in the order of the table
 		v = strings.Join(lines, "\n")
 	}
-	return answer(fmt.Sprintf("%+v\n%s", v, classes(err)))
+	return reply(fmt.Sprintf("%+v\n%s", v, classes(err)))
 }
 
-// answer is what an operation returned, in text: a value and a line for each
+// reply is what an operation returned, in text: a value and a line for each
 // error.
-type answer string
+type reply string
 
 // kind is the answer in a word.
-func (a answer) kind() string {
+func (a reply) kind() string {
 	for _, sentinel := range sentinels {
 		if strings.Contains(string(a), sentinel.name) {
 			return sentinel.name
