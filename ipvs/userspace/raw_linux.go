@@ -72,9 +72,10 @@ func rawEpollCtl(epoll, op, fd int, events uint32) unix.Errno {
 	return errno
 }
 
-// rawEpollPoll looks for events without waiting.
-func rawEpollPoll(epoll int, events []unix.EpollEvent) (int, unix.Errno) {
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
+// rawEpollWait waits for events, for some milliseconds at most: Go's scheduler
+// takes the thread for busy.
+func rawEpollWait(epoll int, events []unix.EpollEvent, timeout int) (int, unix.Errno) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), uintptr(timeout), 0, 0)
 	return int(n), errno
 }
 
