@@ -109,9 +109,10 @@ func TestRunGivesNoTimeToWait(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := start(t, Config{})
-				var began time.Time
+				begin := make(chan time.Time, 1)
 				w.set("web", Check{Prober: ProberFunc(func(ctx context.Context) (Report, error) {
-					began = time.Now()
+					began := time.Now()
+					begin <- began
 					asks(ctx)
 					for _, at := range tt.on {
 						time.Sleep(time.Until(began.Add(at)))
@@ -120,10 +121,7 @@ func TestRunGivesNoTimeToWait(t *testing.T) {
 					<-ctx.Done()
 					return Report{}, ctx.Err()
 				}), Interval: time.Minute, Jitter: -1})
-				for began.IsZero() {
-					time.Sleep(ms)
-				}
-				time.Sleep(time.Until(began.Add(50 * ms)))
+				time.Sleep(time.Until((<-begin).Add(50 * ms)))
 				w.starved(40 * ms)
 				w.always(40*ms, 60*ms)
 				time.Sleep(3 * time.Second)
@@ -161,16 +159,17 @@ func TestRunWithHardlyAnyProcessor(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w, ended := start(t, Config{}), time.Duration(0)
+				w, end := start(t, Config{}), make(chan time.Duration, 1)
 				w.set("web", Check{Prober: ProberFunc(func(ctx context.Context) (Report, error) {
 					began := time.Now()
 					<-ctx.Done()
-					ended = time.Since(began)
+					end <- time.Since(began)
 					return Report{}, ctx.Err()
 				}), Timeout: tt.timeout, Interval: time.Hour, Initial: Up, Fall: 1, RetryInterval: time.Minute, Jitter: -1})
 				w.always(tt.late, ms)
 				time.Sleep(tt.took + time.Second)
 				s, _ := w.Status("web")
+				ended := <-end
 				if (s.State == Down) != tt.conclusive || ended != tt.took {
 					t.Errorf("after %v: %+v", ended, s)
 				}
