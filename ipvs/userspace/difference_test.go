@@ -101,7 +101,7 @@ type question struct {
 	ask  func(context.Context, subject) (answer any, err error)
 }
 
-func (q question) of(s subject) reply {
+func (q question) of(s subject) returned {
 	v, err := q.ask(context.Background(), s)
 	if changes, ok := v.([]ipvs.Change); ok {
 		lines := make([]string, len(changes))
@@ -111,15 +111,15 @@ func (q question) of(s subject) reply {
 		slices.Sort(lines) // removals come in the order of the table
 		v = strings.Join(lines, "\n")
 	}
-	return reply(fmt.Sprintf("%+v\n%s", v, classes(err)))
+	return returned(fmt.Sprintf("%+v\n%s", v, classes(err)))
 }
 
-// reply is what an operation returned, in text: a value and a line for each
+// returned is what an operation returned, in text: a value and a line for each
 // error.
-type reply string
+type returned string
 
 // kind is the answer in a word.
-func (a reply) kind() string {
+func (a returned) kind() string {
 	for _, sentinel := range sentinels {
 		if strings.Contains(string(a), sentinel.name) {
 			return sentinel.name
