@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,38 +19,6 @@ import (
 	"github.com/lvskit/lvskit/internal/need"
 	"github.com/lvskit/lvskit/ipvs"
 )
-
-// servicesEnv has the services of the child "engine", in JSON.
-const servicesEnv = "LVSKIT_USERSPACE_SERVICES"
-
-func init() { children["engine"] = engineMain }
-
-// engineMain is an Engine in a process of its own.
-func engineMain() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := engineRun(ctx); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-}
-
-func engineRun(ctx context.Context) error {
-	var services []ipvs.Service
-	if err := json.Unmarshal([]byte(os.Getenv(servicesEnv)), &services); err != nil {
-		return err
-	}
-	e, err := Open(Config{})
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	if _, err := e.Apply(ctx, services, ipvs.Policy{}); err != nil {
-		return err
-	}
-	fmt.Println("ready")
-	return e.Run(ctx)
-}
 
 // A contestant is a proxy, or a way without one.
 type contestant struct {
@@ -282,7 +248,7 @@ type usage struct {
 }
 
 // used reads the usage of a contestant. It is zero for one without a process.
-func (c *contestant) used(b *testing.B) (u usage) {
+func (c *contestant) used(b testing.TB) (u usage) {
 	b.Helper()
 	if c.process == nil {
 		return u
