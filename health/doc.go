@@ -33,9 +33,9 @@
 // From the death of a server to the change is at most Interval + (Fall-1) *
 // RetryInterval + Timeout, and the jitter: 8 s with the defaults for one that is silent,
 // 7 s for one that refuses; 3 and 2 s with an Interval of 1 s and Fall 2 (if Timeout is
-// not longer than RetryInterval). A process that is late meanwhile is later by that (see
-// Starved): by little if it is often late for a moment, by at most all of it, which
-// Load.StarvedFor adds up. Intervals are from start to start. They vary by Jitter, and
+// not longer than RetryInterval). A process that is late meanwhile is later (see
+// Starved): by little if it is often late for a moment, by what Load.StarvedFor adds up
+// and the longest of it once more for each probe at most. Intervals are from start to start. They vary by Jitter, and
 // keep their phase when one is late; ticks that were missed are not made up for. Of
 // Config.Probes only so many are under way at once.
 //

@@ -52,13 +52,16 @@ func (s *starvation) late(due, now time.Duration) {
 	s.latest = append(s.latest[:n], lateness{now, late})
 }
 
-// worst is the longest lateness that ended since then; the last of those that are equal.
-func (s *starvation) worst(since time.Duration) lateness {
+// worst is the longest lateness that ended since then, without what of it was before;
+// the last of those that are equal.
+func (s *starvation) worst(since time.Duration) (worst lateness) {
 	n, _ := slices.BinarySearchFunc(s.latest, since, func(l lateness, t time.Duration) int { return int(l.at - t) })
-	if n == len(s.latest) {
-		return lateness{}
+	for _, l := range s.latest[n:] {
+		if l.late = min(l.late, l.at-since); l.late >= worst.late {
+			worst = l
+		}
 	}
-	return s.latest[n]
+	return worst
 }
 
 // excuse is why a probe that failed is not held against what it probed: the process
