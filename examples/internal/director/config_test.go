@@ -218,11 +218,11 @@ func TestOwnedServicesAreNotedBeforeAndForgottenAfter(t *testing.T) {
 		want []ipvs.Service
 	}{
 		{func() error { return nil }, nil},
-		{func() error { return o.set([]ipvs.Service{old}) }, []ipvs.Service{old}},
-		{func() error { return o.add([]ipvs.Service{now, marked}) }, []ipvs.Service{old, now, marked}},
-		{func() error { return o.set([]ipvs.Service{now}) }, []ipvs.Service{now}},
-		{func() error { return o.set(nil) }, nil},
-		{func() error { return o.set(nil) }, nil},
+		{func() error { return o.ownOnly([]ipvs.Service{old}) }, []ipvs.Service{old}},
+		{func() error { return o.own([]ipvs.Service{now, marked}) }, []ipvs.Service{old, now, marked}},
+		{func() error { return o.ownOnly([]ipvs.Service{now}) }, []ipvs.Service{now}},
+		{func() error { return o.ownOnly(nil) }, nil},
+		{func() error { return o.ownOnly(nil) }, nil},
 	}
 	for i, step := range steps {
 		if err := step.do(); err != nil {

@@ -36,32 +36,44 @@ type dataplane interface {
 	// synchronise tells the other director of the connections, and hears of the
 	// other's; nil ends it.
 	synchronise(ctx context.Context, want *syncFile) error
-	// run forwards until ctx ends.
+	// policy says which services of the table are this program's own: those that own
+	// and ownOnly were told of.
+	policy() ipvs.Policy
+	own(services []ipvs.Service) error
+	ownOnly(services []ipvs.Service) error
+
+	// hangUp ends the connections that cannot go on without the addresses, while the
+	// clients can still be told.
+	hangUp(ctx context.Context) error
+
+	// inherited tells whether the table was another director's, which may be there for
+	// a while, and succeeded whether it is another one's by now.
+	inherited() bool
+	succeeded() bool
+
+	// run forwards until ctx ends, or another director does.
 	run(ctx context.Context) error
 	Close() error
 }
 
-// openDataplane makes the choice, and says which it was.
-func openDataplane(ctx context.Context, o options, out io.Writer) (dataplane, error) {
+// openDataplane makes the choice, and says which it was. By the socket handover, if
+// it is not empty, directors in userspace succeed each other.
+func openDataplane(ctx context.Context, o options, handover string, out io.Writer) (dataplane, error) {
 	why := "-dataplane says so"
 	if o.dataplane != Userspace {
 		table, err := OpenKernel(ctx)
 		switch missing := (*Missing)(nil); {
 		case err == nil:
 			fmt.Fprintln(out, "dataplane kernel: IPVS")
-			return &kernelPlane{Client: table, runDir: o.runDir, out: out}, nil
+			return newKernelPlane(table, o.runDir, out), nil
 		case o.dataplane == Kernel || !errors.As(err, &missing):
 			return nil, err
 		default:
 			why = missing.Error()
 		}
 	}
-	engine, err := openEngine(o, why)
-	if err != nil {
-		return nil, err
-	}
 	fmt.Fprintf(out, "dataplane userspace: %s\n", why)
-	return engine, nil
+	return openEngine(ctx, handover, why)
 }
 
 // Missing is why the kernel's IPVS may not be used: the kernel does not have it,

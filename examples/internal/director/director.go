@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/lvskit/lvskit/health"
 	"github.com/lvskit/lvskit/ipvs"
@@ -29,8 +30,8 @@ type director struct {
 	monitor  *health.Monitor
 	pinger   *health.Pinger
 	router   *vrrp.Router // nil without VRRP
-	owned    *ownedServices
 
+	opened    bool          // no other director is here
 	changed   chan struct{} // a check has another result
 	drained   chan drainKey // a real server has no connections any more
 	settled   chan struct{} // closed when the real servers are known
@@ -42,16 +43,21 @@ type director struct {
 	held      []vip.Address
 }
 
-func newDirector(ctx context.Context, o options, out io.Writer) (d *director, err error) {
+func newDirector(ctx context.Context, o options, cfg config, out io.Writer) (d *director, err error) {
 	d = &director{
-		options: o, out: out, owned: &ownedServices{path: filepath.Join(o.runDir, "director.rules")},
+		options: o, out: out,
 		changed: make(chan struct{}, 1), drained: make(chan drainKey), settled: make(chan struct{}),
 		draining: map[drainKey]*drain{}, marks: marks{},
 	}
 	if d.settings, err = sysctl.New(sysctl.Config{Record: filepath.Join(o.runDir, "director.sysctl")}); err != nil {
 		return nil, err
 	}
-	if d.manager, err = vip.New(vip.Config{RunDir: o.runDir}); err != nil {
+	// Only addresses that are held always can go to a successor without a gap.
+	keep, handover := cfg.router == nil && !o.plan, ""
+	if keep {
+		handover = filepath.Join(o.runDir, "director.handover")
+	}
+	if d.manager, err = vip.New(vip.Config{RunDir: o.runDir, Keep: keep}); err != nil {
 		return nil, err
 	}
 	if d.monitor, err = health.New(health.Config{OnChange: d.checked}); err != nil {
@@ -61,36 +67,27 @@ func newDirector(ctx context.Context, o options, out io.Writer) (d *director, er
 		return nil, err
 	}
 	// It loads ip_vs, and with it come the settings of net/ipv4/vs.
-	d.table, err = openDataplane(ctx, o, out)
+	d.table, err = openDataplane(ctx, o, handover, out)
 	return d, err
 }
 
 // run is the director's life, until ctx ends.
 func (d *director) run(ctx context.Context, cfg config, hup <-chan os.Signal) (err error) {
-	if err := d.manager.Open(); err != nil { // only one director comes beyond this
+	if _, err := d.open(); err != nil { // only one director comes beyond this, or its successor
 		return err
 	}
 	defer d.manager.Close()
 	defer d.pinger.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	// Connections are forwarded until the addresses are gone.
-	forwarding, stop := context.WithCancel(context.WithoutCancel(ctx))
-	forwarded := make(chan error, 1)
-	go func() {
-		defer cancel()
-		forwarded <- d.table.run(forwarding)
-	}()
-	defer func() {
-		err = errors.Join(err, d.down())
-		stop()
-		err = errors.Join(err, <-forwarded)
-	}()
+	stop := func() error { return nil }
+	defer func() { err = errors.Join(err, d.down(), stop()) }()
 	if err := d.up(ctx, cfg); err != nil {
 		return err
 	}
 
 	// Each of these runs until ctx ends; the first that ends before ends all.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop = d.forward(ctx, cancel)
 	var running sync.WaitGroup
 	var errs [4]error
 	for i, part := range []func(context.Context) error{
@@ -108,6 +105,35 @@ func (d *director) run(ctx context.Context, cfg config, hup <-chan os.Signal) (e
 	return errors.Join(errs[:]...)
 }
 
+// forward forwards connections until stop is called, which the end of ctx is not:
+// the addresses go first.
+func (d *director) forward(ctx context.Context, ended func()) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	result := make(chan error, 1)
+	go func() {
+		defer ended()
+		result <- d.table.run(ctx)
+	}()
+	return func() error {
+		cancel()
+		return <-result
+	}
+}
+
+// open makes this the only director here, unless it is false: its predecessor still
+// has connections to end.
+func (d *director) open() (only bool, err error) {
+	if d.opened {
+		return true, nil
+	}
+	err = d.manager.Open()
+	if errors.Is(err, vip.ErrInUse) && d.table.inherited() {
+		return false, nil
+	}
+	d.opened = err == nil
+	return d.opened, err
+}
+
 // plan prints what would be done, as a person would type it, if all real servers
 // lived.
 func (d *director) plan(ctx context.Context, cfg config) error {
@@ -121,7 +147,7 @@ func (d *director) plan(ctx context.Context, cfg config) error {
 	}
 	d.marks.keep(cfg.throughVIP())
 	services = append(services, d.ways(cfg)...)
-	rules, err := d.table.Plan(ctx, services, d.owned.policy())
+	rules, err := d.table.Plan(ctx, services, d.table.policy())
 	if err != nil {
 		return err
 	}
@@ -159,15 +185,33 @@ func (d *director) down() error {
 	for _, key := range slices.Collect(maps.Keys(d.draining)) {
 		d.endDrain(key)
 	}
-	errAddress := d.manager.Release(ctx)
+	if d.table.succeeded() {
+		return nil // all of it is another director's
+	}
+	errTold := d.table.hangUp(ctx)
+	errAddress := d.release(ctx)
 	errSync := d.table.synchronise(ctx, nil)
-	_, errTable := d.table.Apply(ctx, nil, d.owned.policy())
+	_, errTable := d.table.Apply(ctx, nil, d.table.policy())
 	if errTable == nil {
-		errTable = d.owned.set(nil)
+		errTable = d.table.ownOnly(nil)
 	}
 	changes, errRecord := d.settings.Recorded(ctx) // those of a killed run, too
 	_, _, errSettings := d.settings.Restore(ctx, changes)
-	return errors.Join(errAddress, errSync, errTable, errRecord, errSettings)
+	return errors.Join(errTold, errAddress, errSync, errTable, errRecord, errSettings)
+}
+
+// release gives the addresses back, also those that a predecessor leaves to us.
+func (d *director) release(ctx context.Context) error {
+	for {
+		only, err := d.open()
+		if err != nil {
+			return err
+		}
+		if only {
+			return d.manager.Release(ctx)
+		}
+		time.Sleep(waiting)
+	}
 }
 
 func show[C fmt.Stringer](out io.Writer, changes []C) {

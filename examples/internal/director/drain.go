@@ -28,7 +28,7 @@ type drain struct {
 // leave drains what the table has of ours and the configuration has not: what was
 // taken out of the file, be it before this program was killed and started again.
 func (d *director) leave(ctx context.Context, have []ipvs.ServiceStatus, before config) {
-	policy := d.owned.policy()
+	policy := d.table.policy()
 	for key := range d.draining {
 		if d.config.has(key) { // it has come back
 			d.endDrain(key)

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
 
 	"github.com/lvskit/lvskit/ipvs"
 	"github.com/lvskit/lvskit/ipvs/userspace"
@@ -12,33 +16,98 @@ import (
 // enginePlane forwards in this program.
 type enginePlane struct {
 	*userspace.Engine
-	why string // it is not the kernel
+	why      string // it is not the kernel
+	handover string
+	inherits bool
+	succeeds atomic.Bool
 }
 
-func openEngine(o options, why string) (*enginePlane, error) {
-	engine, err := userspace.Open(userspace.Config{})
+// openEngine opens an engine, with the table of the director that runs already with
+// the same socket, if there is one: it goes on until this one's engine runs.
+func openEngine(ctx context.Context, handover, why string) (*enginePlane, error) {
+	engine, err := userspace.Open(userspace.Config{Handover: handover, DrainTimeout: drainTime})
 	if err != nil {
 		return nil, err
 	}
-	return &enginePlane{engine, why}, nil
+	e := &enginePlane{Engine: engine, why: why, handover: handover}
+	services, err := engine.Services(ctx)
+	e.inherits = len(services) > 0
+	if err != nil {
+		return nil, errors.Join(err, engine.Close())
+	}
+	return e, nil
 }
 
-func (e *enginePlane) run(ctx context.Context) error { return e.Run(ctx) }
+// The table is this program's alone.
+func (*enginePlane) policy() ipvs.Policy {
+	return ipvs.Policy{Owns: func(ipvs.ServiceID) bool { return true }}
+}
+func (*enginePlane) own([]ipvs.Service) error     { return nil }
+func (*enginePlane) ownOnly([]ipvs.Service) error { return nil }
+
+func (e *enginePlane) inherited() bool { return e.inherits }
+func (e *enginePlane) succeeded() bool { return e.succeeds.Load() }
+
+// hangUp takes the real servers away: that resets their connections.
+func (e *enginePlane) hangUp(ctx context.Context) error {
+	have, err := e.Services(ctx)
+	if err != nil {
+		return err
+	}
+	var none []ipvs.Service
+	for _, s := range have {
+		none = append(none, s.Service) // which has no destinations
+	}
+	if _, err := e.Apply(ctx, none, e.policy()); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(hangUpTime); e.connected(ctx) && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	return nil
+}
+
+// hangUpTime is how long that may take.
+const hangUpTime = 200 * time.Millisecond
+
+func (e *enginePlane) connected(ctx context.Context) bool {
+	for range e.Connections(ctx) {
+		return true
+	}
+	return false
+}
+
+func (e *enginePlane) run(ctx context.Context) error {
+	if e.handover != "" {
+		if err := os.MkdirAll(filepath.Dir(e.handover), 0o755); err != nil {
+			return err
+		}
+	}
+	err := e.Run(ctx)
+	if errors.Is(err, userspace.ErrSucceeded) {
+		e.succeeds.Store(true)
+		return nil
+	}
+	return err
+}
 
 // fit finds what only the kernel can do. The engine takes no settings: it listens
 // on addresses that are not there yet by itself, and forwards no packets.
 func (e *enginePlane) fit(cfg config) (config, error) {
+	only := func(what, instead string) error {
+		return fmt.Errorf("only the kernel can %s, and here the userspace engine forwards (%s): %s", what, e.why, instead)
+	}
 	for i, s := range cfg.services {
 		where := fmt.Sprintf("services[%d]", i)
 		if s.forward != ipvs.ForwardMasq {
-			return config{}, at(where+".forward", fmt.Errorf(`only the kernel can do this, and here it is the userspace engine that forwards (%s): write "forward": "nat"`, e.why))
+			return config{}, at(where+".forward", only("forward by "+forward(s.forward).String(), `write "forward": "nat"`))
 		}
 		if s.ID.Protocol != ipvs.TCP && s.ID.Protocol != ipvs.UDP {
-			return config{}, at(where+".protocol", fmt.Errorf("only the kernel can do %s, and here it is the userspace engine that forwards (%s): tcp and udp", s.ID.Protocol, e.why))
+			return config{}, at(where+".protocol", only("forward "+s.ID.Protocol.String(), "it takes tcp and udp"))
 		}
 	}
 	if cfg.sync != nil {
-		return config{}, at("sync", fmt.Errorf("only the kernel can tell another one of its connections, and here it is the userspace engine that forwards (%s): leave it out", e.why))
+		return config{}, at("sync", only("tell another director of its connections", "leave it out"))
 	}
 	return cfg, nil
 }

@@ -130,6 +130,16 @@ func (f *forward) UnmarshalText(text []byte) error {
 	return nil
 }
 
+func (f forward) String() string {
+	switch ipvs.Forward(f) {
+	case ipvs.ForwardMasq:
+		return "nat"
+	case ipvs.ForwardTunnel:
+		return "tun"
+	}
+	return "dr"
+}
+
 // tunnel is written as ipip, gre or gue:PORT.
 type tunnel ipvs.Tunnel
 

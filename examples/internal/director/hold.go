@@ -35,10 +35,22 @@ func (d *director) hold(ctx context.Context) error {
 		defer cancel()
 		watchErr = d.manager.Run(watched)
 	})
-	err := d.router.Run(ctx) // in the end it resigns, and releases
+	err := d.router.Run(d.leaving(ctx)) // in the end it resigns, and releases
 	end()
 	watching.Wait()
 	return errors.Join(err, watchErr)
+}
+
+// leaving ends when ctx does and the clients have been told.
+func (d *director) leaving(ctx context.Context) context.Context {
+	later, end := context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		defer end()
+		if err := d.table.hangUp(later); err != nil {
+			d.complain(err)
+		}
+	})
+	return later
 }
 
 // prepare makes what the election needs. What a killed run has left of addresses

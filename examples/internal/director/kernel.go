@@ -3,6 +3,7 @@ package director
 import (
 	"context"
 	"io"
+	"path/filepath"
 
 	"github.com/lvskit/lvskit/ipvs"
 	"github.com/lvskit/lvskit/sysctl"
@@ -11,9 +12,22 @@ import (
 // kernelPlane is the kernel's IPVS.
 type kernelPlane struct {
 	*ipvs.Client
+	ownedServices
 	runDir string
 	out    io.Writer
 }
+
+func newKernelPlane(table *ipvs.Client, runDir string, out io.Writer) *kernelPlane {
+	return &kernelPlane{table, ownedServices{filepath.Join(runDir, "director.rules")}, runDir, out}
+}
+
+// hangUp leaves all to the other director, who knows them, or resets them.
+func (*kernelPlane) hangUp(context.Context) error { return nil }
+
+// The kernel's table is nobody's: each director finds it as the one before has
+// left it.
+func (*kernelPlane) inherited() bool { return false }
+func (*kernelPlane) succeeded() bool { return false }
 
 // run waits: the kernel forwards by itself.
 func (*kernelPlane) run(ctx context.Context) error {

@@ -59,7 +59,7 @@ func TestABackupAndAnActiveLeaveNothingBehind(t *testing.T) {
 	r := newRig(t, 2)
 	first, second := r.directors[0], r.directors[1]
 	before := []string{first.state(), second.state()}
-	second.args = []string{"-metrics", "127.0.0.1:0"}
+	second.args = append(second.args, "-metrics", "127.0.0.1:0")
 	r.wholePair()
 	metrics := second.get()
 	for _, want := range []string{
@@ -121,8 +121,10 @@ func TestAKilledDirectorReturns(t *testing.T) {
 	first.empty()
 }
 
-func TestReloadChangesOnlyTheDifference(t *testing.T) {
-	r := newRig(t, 3)
+func TestReloadChangesOnlyTheDifference(t *testing.T) { onEach(t, reloadChangesOnlyTheDifference) }
+
+func reloadChangesOnlyTheDifference(t *testing.T, plane string) {
+	r := newRigOf(t, plane, network{}, 3)
 	m := r.directors[0]
 	service := r.service(r.servers[0], r.servers[1])
 	r.doc = object{"services": []object{service}}
@@ -179,10 +181,10 @@ func TestReloadChangesOnlyTheDifference(t *testing.T) {
 	reals := service["real"].([]object)
 	reals[1] = reals[1].with("weight", 5)
 	r.reload(service)
-	expect("a weight", "ipvsadm -e -t 192.168.247.188:80 -r 192.168.247.136:80 -g -w 5")
+	expect("a weight", "ipvsadm -e -t 192.168.247.188:80 -r 192.168.247.136:80 "+r.option()+" -w 5")
 	r.reload(service.with("real", append(reals, object{"addr": r.servers[2].real()})).with("scheduler", "wrr"))
 	expect("a real server and a scheduler",
-		"ipvsadm -E -t 192.168.247.188:80 -s wrr", "ipvsadm -a -t 192.168.247.188:80 -r 192.168.247.137:80 -g -w 1")
+		"ipvsadm -E -t 192.168.247.188:80 -s wrr", "ipvsadm -a -t 192.168.247.188:80 -r 192.168.247.137:80 "+r.option()+" -w 1")
 	conn.lives("in the end")
 	m.stop()
 	m.same("in the end", before, m.state())

@@ -67,7 +67,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	d, err := newDirector(ctx, o, os.Stdout)
+	d, err := newDirector(ctx, o, cfg, os.Stdout)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/lvskit/lvskit/health/healthprom"
@@ -21,9 +22,12 @@ func (d *director) expose(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", d.metrics)
+	listener, err := d.listen(ctx)
 	if err != nil {
 		return fmt.Errorf("metrics: %w", err)
+	}
+	if listener == nil { // ctx has ended
+		return nil
 	}
 	fmt.Fprintf(d.out, "metrics http://%s/metrics\n", listener.Addr())
 	registry := prometheus.NewRegistry()
@@ -44,4 +48,19 @@ func (d *director) expose(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// listen waits for a predecessor that serves at the same address.
+func (d *director) listen(ctx context.Context) (net.Listener, error) {
+	for {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", d.metrics)
+		if !errors.Is(err, syscall.EADDRINUSE) || !d.table.inherited() {
+			return listener, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil
+		case <-time.After(waiting):
+		}
+	}
 }

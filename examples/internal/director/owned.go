@@ -32,20 +32,20 @@ func (o *ownedServices) read() []ipvs.Service {
 	return services
 }
 
-// add notes services before they are made.
-func (o *ownedServices) add(services []ipvs.Service) error {
+// own notes services before they are made.
+func (o *ownedServices) own(services []ipvs.Service) error {
 	all := slices.Clone(services)
 	for _, old := range o.read() {
 		if !contains(services, old.ID) {
 			all = append(all, old)
 		}
 	}
-	return o.set(all)
+	return o.ownOnly(all)
 }
 
-// set makes the file hold these services; none removes it. The file is whole
+// ownOnly makes the file hold these services; none removes it. The file is whole
 // at any moment: it is replaced, not rewritten.
-func (o *ownedServices) set(services []ipvs.Service) error {
+func (o *ownedServices) ownOnly(services []ipvs.Service) error {
 	temp := o.path + ".new"
 	if len(services) == 0 {
 		for _, path := range []string{temp, o.path} {

@@ -10,8 +10,10 @@ import (
 
 // TestWhenAllDie takes every real server away: the sorry server serves, and
 // without one, by fail-open, all do.
-func TestWhenAllDie(t *testing.T) {
-	r := newRig(t, 3)
+func TestWhenAllDie(t *testing.T) { onEach(t, whenAllDie) }
+
+func whenAllDie(t *testing.T, plane string) {
+	r := newRigOf(t, plane, network{}, 3)
 	m, sorry := r.directors[0], r.servers[2]
 	r.directors = r.directors[:1]
 	service := r.service(r.servers[0], r.servers[1])
@@ -51,7 +53,7 @@ func TestWhenAllDie(t *testing.T) {
 	m.says("fail open")
 	r.reload(service.with("inhibit", true))
 	r.until("the failed one is inhibited", func() bool {
-		return strings.Contains(m.table(), "-r "+living[1].real()+" -g -w 0\n") && strings.Contains(m.table(), "-r "+living[0].real()+" -g -w 2\n")
+		return strings.Contains(m.table(), "-r "+living[1].real()+" "+r.option()+" -w 0\n") && strings.Contains(m.table(), "-r "+living[0].real()+" "+r.option()+" -w 2\n")
 	})
 }
 
@@ -89,8 +91,10 @@ func TestACheckSetsTheWeight(t *testing.T) {
 }
 
 // TestADrainHasADeadline drains a real server whose connection never ends.
-func TestADrainHasADeadline(t *testing.T) {
-	r := newRig(t, 2)
+func TestADrainHasADeadline(t *testing.T) { onEach(t, aDrainHasADeadline) }
+
+func aDrainHasADeadline(t *testing.T, plane string) {
+	r := newRigOf(t, plane, network{}, 2)
 	m := r.directors[0]
 	r.directors = r.directors[:1]
 	m.start()

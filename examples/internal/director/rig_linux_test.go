@@ -49,6 +49,7 @@ func (n network) prefix(host int) string {
 type rig struct {
 	*testing.T
 	network
+	plane     string // of the directors
 	target    string // the virtual address and port
 	lan       *lab.Switch
 	client    *lab.Host
@@ -82,22 +83,39 @@ func (o object) with(name string, value any) object {
 // newRig makes a rig of direct routing with n real servers, each with a TCP check.
 func newRig(t *testing.T, n int) *rig {
 	t.Helper()
-	return newRigOf(t, network{}, n)
+	return newRigOf(t, Kernel, network{}, n)
 }
 
-func newRigOf(t *testing.T, net network, n int) *rig {
+// onEach runs a test with each dataplane: the kernel where it has IPVS, userspace
+// where that is not emulated.
+func onEach(t *testing.T, test func(t *testing.T, plane string)) {
+	for _, plane := range []string{Kernel, Userspace} {
+		t.Run(plane, func(t *testing.T) { test(t, plane) })
+	}
+}
+
+func newRigOf(t *testing.T, plane string, net network, n int) *rig {
 	t.Helper()
-	need.IPVS(t)
-	need.Program(t, "ipvsadm")
+	if plane == Kernel {
+		need.IPVS(t)
+		need.Program(t, "ipvsadm")
+	} else if need.Emulated() {
+		t.Skip("it needs nothing that only this machine has")
+	}
+	need.Program(t, "ip")
 	l := labtest.New(t)
 	r := &rig{
-		T: t, network: net, target: netip.AddrPortFrom(net.addr(188), 80).String(),
+		T: t, plane: plane, network: net, target: netip.AddrPortFrom(net.addr(188), 80).String(),
 		program: bin.Path(t, "director"), lan: labtest.Switch(t, l, "lan"), client: labtest.Host(t, l, "client"),
 	}
 	labtest.Connect(t, r.client, r.lan, net.prefix(134))
 	for i := range 2 {
 		h := labtest.Host(t, l, fmt.Sprintf("director%d", i+1))
 		m := &machine{rig: r, Host: h, own: object{}, file: filepath.Join(t.TempDir(), "director.json"), run: t.TempDir()}
+		m.args = []string{"-dataplane", plane}
+		if plane == Userspace {
+			m.args = append(m.args, "-metrics", "127.0.0.1:9100") // to see the table
+		}
 		m.link = labtest.Connect(t, h, r.lan, net.prefix(131+i))
 		r.directors = append(r.directors, m)
 	}
@@ -105,9 +123,11 @@ func newRigOf(t *testing.T, net network, n int) *rig {
 		h := labtest.Host(t, l, fmt.Sprintf("server%d", i+1))
 		s := &server{t: t, Host: h, addr: net.addr(135 + i), vip: net.addr(188).String()}
 		labtest.Connect(t, h, r.lan, net.prefix(135+i))
-		setting(t, h, "net/ipv4/conf/all/arp_ignore=1")
-		setting(t, h, "net/ipv4/conf/all/arp_announce=2")
-		s.holdVIP("lo")
+		if plane == Kernel {
+			setting(t, h, "net/ipv4/conf/all/arp_ignore=1")
+			setting(t, h, "net/ipv4/conf/all/arp_announce=2")
+			s.holdVIP("lo")
+		}
 		s.start()
 		r.servers = append(r.servers, s)
 	}
@@ -124,10 +144,16 @@ func (r *rig) service(servers ...*server) object {
 		}
 	}
 	return object{
-		"vip": r.target, "scheduler": "rr", "forward": "dr", "real": reals, "drain": "40s",
+		"vip": r.target, "scheduler": "rr", "forward": r.forward(), "real": reals, "drain": "40s",
 		"check": object{"kind": "tcp", "interval": "500ms", "retry": "300ms", "timeout": "2s", "rise": 1, "fall": 2},
 	}
 }
+
+// forward is how the directors forward, as in their configuration.
+func (r *rig) forward() string { return map[string]string{Kernel: "dr", Userspace: "nat"}[r.plane] }
+
+// option is the same for ipvsadm.
+func (r *rig) option() string { return map[string]string{Kernel: "-g", Userspace: "-m"}[r.plane] }
 
 // slowest is when a server that died must be out: an interval, a retry, the timeouts
 // of two probes, and some patience. A machine that is emulated may be so busy that
@@ -143,7 +169,9 @@ func slowest() time.Duration {
 func (r *rig) pair() {
 	for i, m := range r.directors {
 		m.own["vrrp"] = object{"vrid": 51, "priority": 200 - 100*i, "interval": "1s", "preempt_delay": "0s"}
-		m.own["sync"] = object{"id": 7}
+		if r.plane == Kernel {
+			m.own["sync"] = object{"id": 7}
+		}
 	}
 }
 
@@ -213,11 +241,22 @@ func (m *machine) says(text string) {
 	}
 }
 
-// table is the director's table as ipvsadm has it.
+// table is the director's table as ipvsadm has it, or would have it.
 func (m *machine) table() string {
 	m.Helper()
-	return labtest.Run(m.T, m.Host, "ipvsadm", "-S", "-n")
+	if m.plane == Kernel {
+		return labtest.Run(m.T, m.Host, "ipvsadm", "-S", "-n")
+	}
+	var all strings.Builder
+	for _, weight := range weights.FindAllStringSubmatch(m.get(), -1) {
+		real := netip.AddrPortFrom(netip.MustParseAddr(weight[1]), 80)
+		fmt.Fprintf(&all, "-a -t %s -r %s -m -w %s\n", m.target, real, weight[2])
+	}
+	return all.String()
 }
+
+// weights are the metrics of a table.
+var weights = regexp.MustCompile(`(?m)^lvskit_ipvs_destination_weight\{.*remote_address="(.*?)".*\} (\d+)$`)
 
 // knows tells whether the other director has told of a connection.
 func (m *machine) knows(l *long) bool {
@@ -286,7 +325,11 @@ var interfaceIndex = regexp.MustCompile(`(?m)^\d+: `)
 func (m *machine) state() string {
 	m.Helper()
 	var all strings.Builder
-	for _, args := range [][]string{{"ipvsadm", "-S", "-n"}, {"ipvsadm", "-L", "--daemon"}, {"ip", "-o", "address"}, {"ip", "-o", "link"}} {
+	commands := [][]string{{"ip", "-o", "address"}, {"ip", "-o", "link"}}
+	if m.plane == Kernel {
+		commands = append(commands, []string{"ipvsadm", "-S", "-n"}, []string{"ipvsadm", "-L", "--daemon"})
+	}
+	for _, args := range commands {
 		all.WriteString(interfaceIndex.ReplaceAllString(labtest.Run(m.T, m.Host, args[0], args[1:]...), ""))
 	}
 	err := m.Do(func() error {

@@ -17,6 +17,8 @@ const (
 	repair = 10 * time.Second
 	// again is when something that failed is tried again.
 	again = time.Second
+	// waiting is how often it is seen whether the predecessor has ended.
+	waiting = 100 * time.Millisecond
 )
 
 // serve keeps the table, and with it the addresses, as the configuration and the
@@ -28,10 +30,12 @@ func (d *director) serve(ctx context.Context, hup <-chan os.Signal) error {
 	for {
 		next, err := d.apply(ctx)
 		if err == nil && !settled && (late || d.known()) {
-			if err = d.settle(ctx); err != nil {
+			if settled, err = d.settle(ctx); err != nil {
 				return err
 			}
-			settled = true
+			if !settled {
+				next = min(next, waiting)
+			}
 		} else if err == nil && settled {
 			err = d.address(ctx)
 		}
@@ -57,16 +61,20 @@ func (d *director) serve(ctx context.Context, hup <-chan os.Signal) error {
 	}
 }
 
-// settle lets the addresses come, now that the real servers are known.
-func (d *director) settle(ctx context.Context) error {
+// settle lets the addresses come, now that the real servers are known. It is false
+// while a predecessor has them.
+func (d *director) settle(ctx context.Context) (done bool, err error) {
+	if only, err := d.open(); !only {
+		return false, err
+	}
 	if err := d.address(ctx); err != nil {
-		return err
+		return false, err
 	}
 	if d.router == nil {
 		fmt.Fprintln(d.out, "ready")
 	}
 	close(d.settled)
-	return nil
+	return true, nil
 }
 
 // configure makes cfg what is wanted, at the start and by reload. apply then makes
@@ -121,15 +129,15 @@ func (d *director) apply(ctx context.Context) (while time.Duration, err error) {
 		}
 	}
 	want = append(d.withDraining(want), d.ways(d.config)...)
-	if err := d.change(ctx, want, d.owned.policy()); err != nil {
+	if err := d.change(ctx, want, d.table.policy()); err != nil {
 		return while, err
 	}
-	return while, d.owned.set(want)
+	return while, d.table.ownOnly(want)
 }
 
 // change makes the table have these services, which are noted as ours before.
 func (d *director) change(ctx context.Context, want []ipvs.Service, policy ipvs.Policy) error {
-	if err := d.owned.add(want); err != nil {
+	if err := d.table.own(want); err != nil {
 		return err
 	}
 	changes, err := d.table.Apply(ctx, want, policy)

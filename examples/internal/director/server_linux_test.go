@@ -158,7 +158,7 @@ func (l *load) reset() (by map[string]int, failed []string) {
 }
 
 // after waits until no request is under way that began before now, and forgets them.
-func (l *load) after(r *rig) {
+func (l *load) after(r *rig) (by map[string]int, failed []string) {
 	r.Helper()
 	ended := func() [workers]int {
 		l.mu.Lock()
@@ -175,7 +175,7 @@ func (l *load) after(r *rig) {
 		}
 		return true
 	})
-	l.reset()
+	return l.reset()
 }
 
 // more waits for n more answers.

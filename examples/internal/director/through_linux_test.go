@@ -33,7 +33,7 @@ func TestThroughTheVirtualAddress(t *testing.T) {
 			if tt.module != "" {
 				need.Module(t, tt.module)
 			}
-			r := newRigOf(t, tt.network, 2)
+			r := newRigOf(t, Kernel, tt.network, 2)
 			if tt.forward == "tun" {
 				for _, s := range r.servers {
 					labtest.Run(t, s.Host, "ip", "link", "set", tt.device, "up")
