@@ -22,6 +22,7 @@ type udpFront struct {
 	socks   []*udpSocket
 	closed  atomic.Bool
 	open    atomic.Int32 // sockets that have not been shut
+	joins   bool         // the kernel can divide joined datagrams (Linux 4.18): one that cannot would send them as one
 	lost    udpLosses
 }
 
@@ -32,6 +33,13 @@ type udpLosses struct {
 	unreached atomic.Uint64 // no socket towards the real server could be had
 	unsent    atomic.Uint64 // the kernel did not take them: its buffers were full, or a firewall refused
 	reported  atomic.Uint64 // errors that the network reported (ICMP): of these it is not known whether they are lost
+}
+
+func (l *udpLosses) add(unsent, reported int) {
+	if unsent|reported != 0 {
+		l.unsent.Add(uint64(unsent))
+		l.reported.Add(uint64(reported))
+	}
 }
 
 // udpSocket is a socket of a service, in one worker. The kernel gives the
@@ -67,6 +75,8 @@ func (ws *workers) listenUDP(s *service) (front, error) {
 		}
 		f.add(ws.all[i], fd)
 	}
+	_, err := unix.GetsockoptInt(f.socks[0].fd, unix.SOL_UDP, unix.UDP_SEGMENT)
+	f.joins = err == nil
 	for _, k := range f.socks {
 		k.w.post(k.begin)
 	}
@@ -233,7 +243,7 @@ func (k *udpSocket) session(name *unix.RawSockaddrInet6, data []byte) *udpSessio
 	if !k.room() {
 		return nil
 	}
-	s := &udpSession{sock: k, key: key, name: *name, fd: -1}
+	s := &udpSession{sock: k, key: key, name: *name, fd: -1, apart: !k.front.joins}
 	s.entry.conn = s
 	if s.c = k.admit(s, data); s.c == nil {
 		k.front.lost.unserved.Add(1)

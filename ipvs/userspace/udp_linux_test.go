@@ -126,7 +126,10 @@ type udpServer struct {
 // serveUDP answers with what f makes of a datagram, or nothing if that is nil.
 func serveUDP(t testing.TB, addr string, f func([]byte) []byte) *udpServer {
 	t.Helper()
-	c := listenUDPAt(t, addr)
+	return serveUDPBy(t, listenUDPAt(t, addr), f)
+}
+
+func serveUDPBy(t testing.TB, c *net.UDPConn, f func([]byte) []byte) *udpServer {
 	c.SetReadBuffer(4 << 20)
 	s := &udpServer{addr: c.LocalAddr().(*net.UDPAddr).AddrPort()}
 	done := make(chan struct{})
@@ -233,7 +236,7 @@ func TestUDPEcho(t *testing.T) {
 }
 
 func TestUDPManyClients(t *testing.T) {
-	const clients, rounds = 1000, 20
+	const clients, rounds = 1000, 5
 	servers := []*udpServer{echoUDP(t, "127.0.0.1"), echoUDP(t, "127.0.0.1"), echoUDP(t, "127.0.0.1")}
 	d := directUDP(t, Config{MaxConnections: clients}, "127.0.0.1", nil, servers[0].addr, servers[1].addr, servers[2].addr)
 	conns := make([]*net.UDPConn, clients)

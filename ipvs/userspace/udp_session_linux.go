@@ -1,8 +1,6 @@
 package userspace
 
 import (
-	"unsafe"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -18,6 +16,7 @@ type udpSession struct {
 	entry  entry
 	header []byte // what the real server is to be told before the first datagram
 	burst  int    // how many answers are expected at a time, less one
+	apart  bool   // its datagrams cannot be joined
 
 	assigned    bool // it has datagrams in udpWorker.in
 	first, last int  // the slots of them
@@ -77,19 +76,12 @@ func (s *udpSession) end() {
 
 // forward sends the client's datagrams that the worker has received.
 func (s *udpSession) forward(u *udpWorker) {
-	b, n, packets, bytes := u.in, 0, 0, 0
-	lost := &s.sock.front.lost
+	b, packets, bytes := u.in, 0, 0
 	for i := s.first; ; i = u.next[i] {
 		packets += b.packets(i)
 		bytes += int(b.msgs[i].size)
 		if s.header == nil || s.introduce(b, i) {
-			m := &u.send[n]
-			*m = b.msgs[i]
-			m.Name, m.Namelen = nil, 0
-			if b.segments[i] != 0 {
-				b.segmented(i, m)
-			}
-			n++
+			u.outbox.add(b, i, s, nil, 0)
 		}
 		if i == s.last {
 			break
@@ -98,10 +90,7 @@ func (s *udpSession) forward(u *udpWorker) {
 	s.assigned = false
 	s.sock.w.touch(&s.entry, queueUDP)
 	s.c.received(s.sock.w.now, packets, bytes+packets*s.overhead())
-	if dropped, reported := sendAll(s.fd, u.send[:n]); dropped|reported != 0 {
-		lost.unsent.Add(uint64(dropped))
-		lost.reported.Add(uint64(reported))
-	}
+	s.sock.front.lost.add(u.outbox.send(s.fd))
 }
 
 // introduce sends the first datagram with the header in front. It is true if
@@ -136,17 +125,12 @@ func (s *udpSession) ready(uint32) {
 	if n == to-from {
 		s.burst = 2*n - 1
 	}
-	b, packets, bytes := u.out, 0, 0
+	packets, bytes := 0, 0
 	for i := from; i < from+n; i++ {
-		packets += b.packets(i)
-		bytes += int(b.msgs[i].size)
-		m := &b.msgs[i]
-		m.Name, m.Namelen = (*byte)(unsafe.Pointer(&s.name)), s.size()
-		if b.segments[i] != 0 {
-			b.segmented(i, m)
-		}
+		packets += u.out.packets(i)
+		bytes += int(u.out.msgs[i].size)
 	}
-	u.commit(w, n)
+	u.commit(s, n)
 	w.touch(&s.entry, queueUDP)
 	s.c.sent(w.now, packets, bytes+packets*s.overhead())
 }

@@ -9,12 +9,14 @@ type udpWorker struct {
 	in       *batch         // of clients
 	assigned []*udpSession  // who have sent them
 	next     [batchMost]int // the slot after a slot, of the same session
-	send     [batchMost]mmsghdr
 
-	out    *batch     // of real servers
-	filled int        // slots of it
-	by     *udpSocket // by which they go out
-	queued bool       // in worker.again
+	out    *batch                 // of real servers
+	of     [batchMost]*udpSession // in the slots
+	filled int                    // slots of it
+	by     *udpSocket             // by which they go out
+	queued bool                   // in worker.again
+
+	outbox outbox // for either
 }
 
 func newUDPWorker() *udpWorker {
@@ -41,13 +43,16 @@ func (u *udpWorker) reserve(k *udpSocket, n int) (from, to int) {
 	return u.filled, min(u.filled+n, batchMost)
 }
 
-// commit says that n of the slots have been filled. They are sent at the end of
-// the round at the latest.
-func (u *udpWorker) commit(w *worker, n int) {
+// commit says that the session has filled n of the slots. They are sent at the
+// end of the round at the latest.
+func (u *udpWorker) commit(s *udpSession, n int) {
+	for i := u.filled; i < u.filled+n; i++ {
+		u.of[i] = s
+	}
 	u.filled += n
 	if !u.queued {
 		u.queued = true
-		w.later(u)
+		s.sock.w.later(u)
 	}
 }
 
@@ -62,8 +67,10 @@ func (u *udpWorker) flush() {
 	if u.filled == 0 {
 		return
 	}
-	dropped, reported := sendAll(u.by.fd, u.out.msgs[:u.filled])
-	u.by.front.lost.unsent.Add(uint64(dropped))
-	u.by.front.lost.reported.Add(uint64(reported))
+	for i, s := range u.of[:u.filled] {
+		u.outbox.add(u.out, i, s, &s.name, s.size())
+	}
+	u.by.front.lost.add(u.outbox.send(u.by.fd))
+	clear(u.of[:u.filled])
 	u.filled = 0
 }
