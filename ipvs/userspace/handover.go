@@ -110,6 +110,9 @@ func parseEstate(b []byte, descriptors int) (*estate, error) {
 	if err := json.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("an unreadable table: %w", err)
 	}
+	if min(s.Timeouts.TCP, s.Timeouts.TCPFin, s.Timeouts.UDP) < 0 {
+		return nil, errors.New("a table with a timeout below zero")
+	}
 	known := map[ipvs.ServiceID]bool{}
 	for _, svc := range s.Services {
 		if err := svc.Service.Validate(); err != nil {

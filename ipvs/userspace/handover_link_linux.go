@@ -57,24 +57,27 @@ func (l *link) send(kind messageKind, body []byte, fds []int) error {
 	if h.size > messageMost || h.descriptors > descriptorsMost {
 		return fmt.Errorf("a message of %d bytes and %d descriptors is too large", h.size, h.descriptors)
 	}
-	if _, err := l.conn.Write(h.append(nil)); err != nil {
-		return err
-	}
-	for len(body) > 0 {
+	err := l.write(h.append(nil), nil)
+	for len(body) > 0 && err == nil {
 		n := min(len(body), packetMost)
-		if _, err := l.conn.Write(body[:n]); err != nil {
-			return err
-		}
+		err = l.write(body[:n], nil)
 		body = body[n:]
 	}
-	for len(fds) > 0 {
+	for len(fds) > 0 && err == nil {
 		n := min(len(fds), rightsMost)
-		if _, _, err := l.conn.WriteMsgUnix([]byte{0}, unix.UnixRights(fds[:n]...), nil); err != nil {
-			return err
-		}
+		err = l.write([]byte{0}, unix.UnixRights(fds[:n]...))
 		fds = fds[n:]
 	}
-	return nil
+	return err
+}
+
+// write sends one packet.
+func (l *link) write(b, oob []byte) error {
+	_, _, err := l.conn.WriteMsgUnix(b, oob, nil)
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err // the names of the sockets tell nothing
+	}
+	return err
 }
 
 // parcel is what has been received. It owns its descriptors.
@@ -167,6 +170,9 @@ func (l *link) contents(m *parcel, h head, buf []byte) error {
 func (l *link) packet(m *parcel, buf []byte) (int, error) {
 	oob := make([]byte, unix.CmsgSpace(4*rightsMost))
 	n, oobn, flags, _, err := l.conn.ReadMsgUnix(buf, oob)
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		err = op.Err // the names of the sockets tell nothing
+	}
 	if err != nil {
 		return 0, err
 	}
