@@ -56,12 +56,12 @@ func (r Random) Service() ipvs.Service {
 		Flags:     pick(r, 0, ipvs.SchedFlag1, ipvs.SchedFlag1|ipvs.SchedFlag2, ipvs.SchedFlag3),
 	}
 	packets := s.ID.FWMark != 0 || s.ID.Protocol == ipvs.UDP
-	if packets && r.AnyKind {
+	if packets {
 		s.Flags |= pick(r, 0, ipvs.OnePacket)
 	}
 	if s.ID.FWMark == 0 && s.ID.Addr.Port() == 0 || r.IntN(3) == 0 {
 		s.Persistence = r.persistence(s.ID)
-		if packets && r.AnyKind {
+		if packets {
 			s.Persistence.Engine = pick(r, "", "sip")
 		}
 	}

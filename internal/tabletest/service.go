@@ -170,6 +170,29 @@ var serviceTests = []test{
 			f.must(f.RemoveService(f.ctx, s.ID))
 		}
 	}},
+	{"one packet at a time", func(f *fixture) {
+		s := dns()
+		s.Flags = ipvs.OnePacket | ipvs.SchedFlag2
+		f.add(s)
+		f.has(s)
+		f.must(f.UpdateService(f.ctx, dns()))
+		f.has(dns())
+	}},
+	{"the persistence engine sip", func(f *fixture) {
+		s := dns()
+		s.Persistence = ipvs.Persistence{Timeout: time.Minute, Engine: "sip"}
+		f.add(s)
+		f.has(s)
+		s.Persistence.Engine = ""
+		f.must(f.UpdateService(f.ctx, s)) // what is not given is gone
+		f.has(s)
+		s.Persistence.Engine = "sip"
+		f.must(f.UpdateService(f.ctx, s))
+		f.has(s)
+		s.Persistence = ipvs.Persistence{}
+		f.must(f.UpdateService(f.ctx, s))
+		f.has(s)
+	}},
 	{"IPv4 in IPv6 form is IPv4", func(f *fixture) {
 		mapped := web()
 		mapped.ID.Addr = addr("[::ffff:192.0.2.1]:80")
@@ -262,28 +285,5 @@ var kernelServiceTests = []test{
 		f.must(f.RemoveDestination(f.ctx, s.ID, d.Addr))
 		f.must(f.RemoveService(f.ctx, s.ID))
 		f.has(web())
-	}},
-	{"one packet at a time", func(f *fixture) {
-		s := dns()
-		s.Flags = ipvs.OnePacket | ipvs.SchedFlag2
-		f.add(s)
-		f.has(s)
-		f.must(f.UpdateService(f.ctx, dns()))
-		f.has(dns())
-	}},
-	{"the persistence engine sip", func(f *fixture) {
-		s := dns()
-		s.Persistence = ipvs.Persistence{Timeout: time.Minute, Engine: "sip"}
-		f.add(s)
-		f.has(s)
-		s.Persistence.Engine = ""
-		f.must(f.UpdateService(f.ctx, s)) // what is not given is gone
-		f.has(s)
-		s.Persistence.Engine = "sip"
-		f.must(f.UpdateService(f.ctx, s))
-		f.has(s)
-		s.Persistence = ipvs.Persistence{}
-		f.must(f.UpdateService(f.ctx, s))
-		f.has(s)
 	}},
 }

@@ -168,6 +168,7 @@ func (c *connection) leave(now time.Duration) {
 		c.template.release(now)
 	}
 	c.dest.part(c)
+	c.dest.idle = now
 }
 
 // assure marks the template of a connection whose real server has answered.

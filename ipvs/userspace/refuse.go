@@ -58,7 +58,7 @@ func (e *Engine) refuse(c ipvs.Change) error {
 	id := c.Service.ID
 	switch c.Op {
 	case ipvs.AddService, ipvs.UpdateService:
-		if err := e.missing(c.Service); err != nil {
+		if err := missing(c.Service); err != nil {
 			return err
 		}
 		if e.plane != nil {
@@ -73,25 +73,18 @@ func (e *Engine) refuse(c ipvs.Change) error {
 }
 
 // missing says which scheduler and persistence engine there are not.
-func (e *Engine) missing(s ipvs.Service) error {
-	var scheduler, engine error
+func missing(s ipvs.Service) error {
+	var errs []error
 	if schedulers[s.Scheduler] == nil {
-		scheduler = unknownScheduler(s.Scheduler)
+		errs = append(errs, unknownScheduler(s.Scheduler))
 	}
-	switch name := s.Persistence.Engine; {
-	case name == "" || name == engineSIP && e.plane == nil:
-	case name == engineSIP:
-		engine = &reason{"userspace has no persistence engines: leave Persistence.Engine empty", ipvs.ErrNoEngine}
-	default:
-		engine = &reason{fmt.Sprintf("there is no persistence engine %q: use none", name), ipvs.ErrNoEngine}
+	if name := s.Persistence.Engine; name != "" && name != engineSIP {
+		errs = append(errs, &reason{fmt.Sprintf("there is no persistence engine %q: use %s, or none", name, engineSIP), ipvs.ErrNoEngine})
 	}
-	if scheduler != nil && engine != nil {
-		return fmt.Errorf("%w, and %w", scheduler, engine)
+	if len(errs) == 1 {
+		return errs[0]
 	}
-	if engine != nil {
-		return engine
-	}
-	return scheduler
+	return errors.Join(errs...)
 }
 
 func refuseService(id ipvs.ServiceID) error {

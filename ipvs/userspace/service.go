@@ -29,7 +29,7 @@ type destination struct {
 	overload                     bool // at the upper threshold, and not below the lower one since
 	lastWeight                   int  // what the weight was before 0, 0 if it was never more
 	removed                      bool
-	idle                         time.Duration // in the trash: since when it has had no connections
+	idle                         time.Duration // since when, in the trash, nothing has used it
 	stats                        counters
 	conns                        connectionList
 }
