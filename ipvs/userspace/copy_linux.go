@@ -3,8 +3,8 @@ package userspace
 import "golang.org/x/sys/unix"
 
 const (
-	bufferSize = 64 << 10 // bytes of the buffers through which small data goes
-	roundMost  = 4 << 20  // bytes of one direction in a round
+	bufferSize = 32 << 10 // bytes of the buffers through which small data goes
+	roundMost  = 1 << 20  // bytes of one direction in a round, and what one splice moves
 	little     = 16 << 10 // bytes: a pipe is not worth while for less
 	littleMost = 4        // times in a row
 )

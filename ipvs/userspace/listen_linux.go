@@ -208,7 +208,7 @@ func (l *listener) take() {
 		case 0:
 			w.accepted(l.f, fd, sockaddr(&w.tcp.addr))
 			continue
-		case unix.EAGAIN, unix.EINVAL: // EINVAL: it is closed
+		case unix.EAGAIN, unix.EINVAL, unix.EBADF, unix.ENOTSOCK, unix.EOPNOTSUPP: // EINVAL: it is closed
 			l.more = false
 		case unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS:
 			w.starve(os.NewSyscallError("accept4", errno))

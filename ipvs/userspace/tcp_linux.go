@@ -205,12 +205,15 @@ func (s *side) ready(events uint32) {
 		if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 			t.end(true)
 		}
-	case events&(unix.EPOLLOUT|unix.EPOLLERR|unix.EPOLLHUP) != 0:
+	case events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:
 		t.answered()
+	case events&unix.EPOLLOUT != 0:
+		t.open()
 	}
 }
 
-// answered is called when the real server has taken the connection, or not.
+// answered is called when the real server has not taken the connection, or has
+// ended it at once.
 func (t *tcp) answered() {
 	if rawPending(t.server.fd) != 0 {
 		t.end(true)
@@ -229,8 +232,8 @@ func (t *tcp) open() {
 
 // step forwards what a change at one side allows.
 func (t *tcp) step(s *side, events uint32) {
-	if events&unix.EPOLLERR != 0 && t.reads(s).pending() {
-		t.end(true) // a reset does not wait for who is slow
+	if h := t.reads(s); events&unix.EPOLLERR != 0 && (h.shut || h.pending()) && rawPending(s.fd) != 0 {
+		t.end(true) // a reset waits neither for who is slow, nor until something is to be sent
 		return
 	}
 	t.w.touch(&t.idle, t.idle.queue)
