@@ -21,14 +21,19 @@ import (
 var proxies = flag.String("proxies", "direct,engine,haproxy,haproxy-splice,nginx", "contestants of BenchmarkProxy, separated by commas")
 
 // benchRounds is how often each contestant runs, in turn.
-const benchRounds = 3
+func benchRounds() int {
+	if need.Emulated() {
+		return 1
+	}
+	return 3
+}
 
 // BenchmarkProxy is the Engine beside HAProxy and nginx, all with two threads
 // or processes, and beside the way without a proxy, which says what clients and
 // servers can do. Each is in a process of its own, and so are all clients, and
 // all servers, on one thread each. All are in one network namespace, on its
 // loopback. The contestants run in turn, three rounds by default; what is
-// reported are medians. "us/op" is the processor time of the proxy alone.
+// reported are medians. "us/conn" and the like are the processor time of the proxy alone.
 //
 // So that ports in TIME_WAIT do not count, clients come from 16 addresses, there
 // are 8 real servers, and the namespace has all ports from 1024 and lets them be
@@ -121,7 +126,7 @@ func (r *rig) race(b *testing.B, board *scoreboard, names []string) {
 				all = r.startAll(b, names)
 			}
 			for b.Loop() {
-				for range benchRounds {
+				for range benchRounds() {
 					for _, c := range all {
 						if targets := d.targets(c); targets != nil {
 							r.measure(b, board, d, c, targets)
