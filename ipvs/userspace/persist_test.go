@@ -199,3 +199,24 @@ func TestOnePacket(t *testing.T) {
 		t.Errorf("%d connections", b.total())
 	}
 }
+
+func TestRemovedServiceTakesNobody(t *testing.T) {
+	for _, wanted := range []ipvs.Service{
+		{Scheduler: ipvs.RR},
+		{Scheduler: ipvs.RR, Persistence: ipvs.Persistence{Timeout: time.Minute}},
+	} {
+		p := newScript(t, wanted)
+		p.play("+a1")
+		c := p.from("10.1.0.1")
+		if err := p.e.RemoveService(background, p.s.ID); err != nil {
+			t.Fatal(err)
+		}
+		if late := p.from("10.1.0.1"); late != nil {
+			t.Errorf("%v got %s", wanted.Persistence, late.name())
+		}
+		c.leave(p.now)
+		if c.dest.total() != 0 || c.dest.persistent != 0 {
+			t.Errorf("%+v", c.dest)
+		}
+	}
+}

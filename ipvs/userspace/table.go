@@ -297,7 +297,7 @@ func (e *Engine) remove(s *service) {
 	if s.front != nil {
 		s.front.close()
 	}
-	s.templates = templates{}
+	s.sched, s.templates = choice(noChoice), templates{} // who comes by a socket that is still open gets nobody
 	for _, d := range s.dests {
 		d.persistent = 0
 		e.discard(d)
