@@ -37,6 +37,10 @@ type expirer interface {
 // idleList has the longest idle in front.
 type idleList struct{ head, tail *entry }
 
+// drainSilence is how long a UDP session has to be silent to have ended when Run
+// is to end: nothing else tells.
+const drainSilence = 3 * time.Second
+
 // touch says that something was forwarded, and which timeout holds from now on.
 func (w *worker) touch(n *entry, q queue) {
 	if n.queued && n.queue == q && w.now-n.at < touchEvery {
@@ -82,6 +86,9 @@ func (w *worker) expire() {
 	w.e.mu.Unlock()
 	limits := [queues]time.Duration{
 		queueOpening: w.ws.connectTimeout, queueEstablished: t.TCP, queueFin: t.TCPFin, queueUDP: t.UDP,
+	}
+	if w.draining {
+		limits[queueUDP] = min(t.UDP, drainSilence)
 	}
 	for q := range w.idle {
 		for n := w.idle[q].head; n != nil && n.at+limits[q]+touchEvery <= w.now; n = w.idle[q].head {

@@ -36,11 +36,12 @@ type worker struct {
 	spare    []againer     // the same of the last round, empty
 	events   [eventsMost]unix.EpollEvent
 
-	idle     [queues]idleList
-	conns    int           // entries in idle
-	worked   bool          // in the last round
-	yielded  time.Duration // when other goroutines had their turn
-	draining bool          // ends when there is no connection
+	idle      [queues]idleList
+	conns     int           // entries in idle
+	worked    bool          // in the last round
+	yielded   time.Duration // when other goroutines had their turn
+	draining  bool          // ends when there is no connection
+	succeeded bool          // the same: a successor takes what is new
 
 	intakes []intake
 	held    hold

@@ -125,8 +125,9 @@ func (ws *workers) run(ctx context.Context) error {
 // drain waits for the end of ctx and ends the workers.
 func (ws *workers) drain(ctx context.Context, done <-chan struct{}) {
 	<-ctx.Done()
+	succeeded := errors.Is(context.Cause(ctx), ErrSucceeded)
 	ws.each(func(w *worker) {
-		w.draining = true
+		w.draining, w.succeeded = true, succeeded
 		w.hold(holdDrain)
 	})
 	if ws.e.cfg.DrainTimeout > 0 && !ws.isClosed() {

@@ -50,6 +50,8 @@ type udpSocket struct {
 	w        *worker
 	fd       int
 	sessions map[sessionKey]*udpSession
+	watched  bool
+	full     bool // takes no new clients
 	crowded  bool // Config.MaxConnections was met, and no new client has been taken since
 }
 
@@ -194,6 +196,7 @@ func (k *udpSocket) shut() {
 		s.end()
 	}
 	k.w.udp.flush()
+	k.unwatch()
 	k.w.remove(k)
 	k.w.drop(k.fd)
 	k.fd = -1
@@ -202,15 +205,33 @@ func (k *udpSocket) shut() {
 	}
 }
 
-// pause leaves what comes in the socket's buffer: answers go out by it still.
+// pause takes no new clients. For the others the socket is read on when Run is
+// to end, unless it is a successor that reads it now. Else what comes waits in
+// the socket's buffer. Answers go out by it in any case.
 func (k *udpSocket) pause() {
-	if k.fd < len(k.w.handlers) {
+	k.full = true
+	if !k.w.draining || k.w.succeeded {
+		k.unwatch()
+	}
+}
+
+func (k *udpSocket) unwatch() {
+	if k.watched {
 		k.w.forget(k.fd)
+		k.watched = false
 	}
 }
 
 // resume takes what comes.
-func (k *udpSocket) resume() error { return k.w.watch(k.fd, unix.EPOLLIN, k) }
+func (k *udpSocket) resume() error {
+	k.full = false
+	if k.watched {
+		return nil
+	}
+	err := k.w.watch(k.fd, unix.EPOLLIN, k)
+	k.watched = err == nil
+	return err
+}
 
 // ready takes datagrams of clients.
 func (k *udpSocket) ready(uint32) {
@@ -283,6 +304,9 @@ func (k *udpSocket) onePacket(s *udpSession) *udpSession {
 
 // room takes room for a session, if there is some.
 func (k *udpSocket) room() bool {
+	if k.full {
+		return false
+	}
 	lost, log := &k.front.lost.crowded, k.front.e.log
 	if !k.w.ws.limits.take() {
 		if lost.Add(1); !k.crowded {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lvskit/lvskit/internal/lab/labtest"
 	"github.com/lvskit/lvskit/ipvs"
 )
 
@@ -322,4 +324,75 @@ func (l *logText) count(message string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.text.String(), message)
+}
+
+// TestUDPDrain lets sessions go on when Run is to end, and takes no new ones.
+func TestUDPDrain(t *testing.T) {
+	d := directUDP(t, Config{DrainTimeout: time.Minute}, "127.0.0.1", nil, named(t, "a").addr)
+	old, young := d.client(t), d.client(t)
+	ask(t, old, "?")
+	ended := make(chan struct{})
+	go func() {
+		d.end()
+		close(ended)
+	}()
+	eventually(t, "no new client is taken", func() bool {
+		c := d.client(t)
+		c.Write([]byte("?"))
+		c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		_, err := c.Read(make([]byte, 1))
+		return err != nil
+	})
+	young.Write([]byte("?"))
+	for range 10 {
+		if got := ask(t, old, "?"); got != "a" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	select {
+	case <-ended:
+		t.Error("Run has ended with a session that was not silent")
+	default:
+	}
+	<-ended // when the session has been silent
+	d.run(t)
+	ask(t, old, "?")
+}
+
+// TestUDPUnreachable has a real server to which there is no route.
+func TestUDPUnreachable(t *testing.T) {
+	l := labtest.New(t)
+	h := labtest.Host(t, l, "box")
+	var log logText
+	e, err := Open(Config{NetNS: h.Path(), Workers: 1, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	s := ipvs.Service{
+		ID:           ipvs.ServiceID{Protocol: ipvs.UDP, Addr: netip.MustParseAddrPort("127.0.0.1:53")},
+		Scheduler:    ipvs.RR,
+		Destinations: []ipvs.Destination{udpDestination(netip.MustParseAddrPort("192.0.2.1:53"))},
+	}
+	if err := e.AddService(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	d := &director{Engine: e}
+	d.run(t)
+	defer d.end()
+	c := onHost(t, h, "127.0.0.1:0")
+	defer c.Close()
+	for range 5 {
+		if _, err := c.WriteTo([]byte("?"), net.UDPAddrFromAddrPort(s.ID.Addr)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost := &e.services[s.ID].front.(*udpFront).lost
+	eventually(t, "the datagrams are counted", func() bool { return lost.unreached.Load() == 5 })
+	if n := inTable(e); n != 0 {
+		t.Errorf("%d sessions are in the table", n)
+	}
+	if n := log.count("no route to it"); n != 1 {
+		t.Errorf("it is logged %d times", n)
+	}
 }
