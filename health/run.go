@@ -252,7 +252,7 @@ func (l *loop) launch(p *probe, now time.Duration) *run {
 	}
 	r := &run{p: p, prober: p.prober, timeout: p.timeout(), began: clock(), at: now, starved: l.m.hunger.total}
 	r.told = allowed(l.m.hunger.worst(p.began).late, r.timeout)
-	r.ctx.Context, r.ctx.deadline = l.ctx, r.began.Add(r.told)
+	r.ctx.Context = l.ctx
 	p.began = now
 	p.phase, p.run = underway, r
 	return r
@@ -272,6 +272,7 @@ func (l *loop) make(r *run) (next *run) {
 		r.ctx.end(context.Canceled)
 		next = l.done(r, report, err)
 	}()
+	r.ctx.deadline = clock().Add(r.told) // a worker may come late
 	report, err = r.prober.Probe(&r.ctx)
 	return nil
 }
