@@ -3,8 +3,11 @@ package userspace
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -56,4 +59,61 @@ func TestDifferenceFromTheKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	difference(t, c, e, 3000)
+}
+
+// TestTrashIsTheKernels removes a destination that has a connection, and adds it
+// again, alone and with its service: the kernel's connection is one through lo.
+func TestTrashIsTheKernels(t *testing.T) {
+	c, path := kernelTable(t)
+	e := tableOnly(t)
+	s := ipvs.Service{
+		ID: ipvs.ServiceID{Protocol: ipvs.TCP, Addr: netip.MustParseAddrPort("127.0.0.9:80")}, Scheduler: ipvs.RR,
+		Destinations: []ipvs.Destination{{Addr: netip.MustParseAddrPort("127.0.0.1:8080"), Forward: ipvs.ForwardMasq, Weight: 1}},
+	}
+	var server net.Listener
+	err := netns.Do(path, func() (err error) {
+		server, err = net.Listen("tcp", s.Destinations[0].Addr.String())
+		return err
+	})
+	mustAll(t, err)
+	defer server.Close()
+	ctx := t.Context()
+	mustAll(t, c.AddService(ctx, s), e.AddService(ctx, s))
+	err = netns.Do(path, func() error {
+		conn, err := net.Dial("tcp", s.ID.Addr.String())
+		if err == nil {
+			t.Cleanup(func() { conn.Close() })
+		}
+		return err
+	})
+	mustAll(t, err)
+	conn := connectTo(t, e, s.ID)
+	conn.Become(ipvs.StateEstablished)
+	same := func(when string) {
+		t.Helper()
+		var status [2]ipvs.DestinationStatus
+		for range 40 { // the kernel's counters move every two seconds
+			for i, table := range []ipvs.Table{c, e} {
+				st, err := table.Service(ctx, s.ID)
+				mustAll(t, err)
+				st.Destinations[0].Stats = ipvs.Stats{Connections: st.Destinations[0].Stats.Connections}
+				status[i] = st.Destinations[0]
+			}
+			if status[0] == status[1] {
+				t.Logf("%s: %+v", when, status[0])
+				return
+			}
+			time.Sleep(250 * time.Millisecond)
+		}
+		t.Errorf("%s: the kernel has %+v, the Engine %+v", when, status[0], status[1])
+	}
+	same("connected")
+	for _, table := range []ipvs.Table{c, e} {
+		mustAll(t, table.RemoveDestination(ctx, s.ID, s.Destinations[0].Addr), table.AddDestination(ctx, s.ID, s.Destinations[0]))
+	}
+	same("added again")
+	for _, table := range []ipvs.Table{c, e} {
+		mustAll(t, table.RemoveService(ctx, s.ID), table.AddService(ctx, s))
+	}
+	same("added again with its service")
 }
