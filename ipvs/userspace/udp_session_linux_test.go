@@ -1,19 +1,14 @@
 package userspace
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 	"github.com/lvskit/lvskit/ipvs"
@@ -207,88 +202,6 @@ func TestUDPLimit(t *testing.T) {
 	}
 }
 
-// TestUDPServicesComeAndGo adds and removes a service under load: its port is
-// free at once, and another service does not notice.
-func TestUDPServicesComeAndGo(t *testing.T) {
-	a, b := named(t, "a"), named(t, "b")
-	d := directUDP(t, Config{}, "127.0.0.1", nil, a.addr)
-	other := ipvs.Service{
-		ID:           ipvs.ServiceID{Protocol: ipvs.UDP, Addr: freeUDP(t, "127.0.0.1")},
-		Scheduler:    ipvs.RR,
-		Destinations: []ipvs.Destination{udpDestination(b.addr)},
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var load sync.WaitGroup
-	for range 2 {
-		c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(other.ID.Addr))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		load.Go(func() {
-			for ctx.Err() == nil {
-				c.Write([]byte("?"))
-			}
-		})
-	}
-	c := d.client(t)
-	for range 50 {
-		if err := d.AddService(t.Context(), other); err != nil {
-			t.Fatal(err)
-		}
-		if got := ask(t, c, "?"); got != "a" {
-			t.Fatalf("got %q", got)
-		}
-		before := b.count.Load()
-		eventually(t, "the other service forwards", func() bool { return b.count.Load() > before })
-		if err := d.RemoveService(t.Context(), other.ID); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cancel()
-	load.Wait()
-	eventually(t, "the sessions of the removed service end", func() bool { return d.sessions() == 1 })
-}
-
-func TestUDPPortTaken(t *testing.T) {
-	for _, shared := range []bool{false, true} {
-		t.Run(fmt.Sprint("shared ", shared), func(t *testing.T) {
-			var lc net.ListenConfig
-			if shared {
-				lc.Control = func(_, _ string, c syscall.RawConn) error {
-					return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) })
-				}
-			}
-			foreign, err := lc.ListenPacket(t.Context(), "udp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer foreign.Close()
-			d := directUDP(t, Config{}, "127.0.0.1", nil, named(t, "a").addr)
-			s := d.s
-			s.ID.Addr = foreign.LocalAddr().(*net.UDPAddr).AddrPort()
-			if err := d.AddService(t.Context(), s); !errors.Is(err, unix.EADDRINUSE) {
-				t.Errorf("the port of another program: %v", err)
-			}
-		})
-	}
-}
-
-// TestUDPRunsAgain ends Run with sessions, and begins again.
-func TestUDPRunsAgain(t *testing.T) {
-	d := directUDP(t, Config{}, "127.0.0.1", nil, named(t, "a").addr)
-	c := d.client(t)
-	for range 3 {
-		ask(t, c, "?")
-		d.end()
-		if n := d.sessions(); n != 0 {
-			t.Errorf("%d sessions are there after Run", n)
-		}
-		d.run(t)
-	}
-	ask(t, c, "?")
-}
-
 func TestUDPProxyHeader(t *testing.T) {
 	got := make(chan string, 10)
 	server := serveUDP(t, "127.0.0.1:0", func(b []byte) []byte {
@@ -306,57 +219,6 @@ func TestUDPProxyHeader(t *testing.T) {
 	if second := <-got; second != "two" {
 		t.Errorf("the second datagram is %q", second)
 	}
-}
-
-// logText is what was logged.
-type logText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logText) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logText) count(message string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), message)
-}
-
-// TestUDPDrain lets sessions go on when Run is to end, and takes no new ones.
-func TestUDPDrain(t *testing.T) {
-	d := directUDP(t, Config{DrainTimeout: time.Minute}, "127.0.0.1", nil, named(t, "a").addr)
-	old, young := d.client(t), d.client(t)
-	ask(t, old, "?")
-	ended := make(chan struct{})
-	go func() {
-		d.end()
-		close(ended)
-	}()
-	eventually(t, "no new client is taken", func() bool {
-		c := d.client(t)
-		c.Write([]byte("?"))
-		c.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		_, err := c.Read(make([]byte, 1))
-		return err != nil
-	})
-	young.Write([]byte("?"))
-	for range 10 {
-		if got := ask(t, old, "?"); got != "a" {
-			t.Fatalf("got %q", got)
-		}
-	}
-	select {
-	case <-ended:
-		t.Error("Run has ended with a session that was not silent")
-	default:
-	}
-	<-ended // when the session has been silent
-	d.run(t)
-	ask(t, old, "?")
 }
 
 // TestUDPUnreachable has a real server to which there is no route.
@@ -395,4 +257,22 @@ func TestUDPUnreachable(t *testing.T) {
 	if n := log.count("no route to it"); n != 1 {
 		t.Errorf("it is logged %d times", n)
 	}
+}
+
+// logText is what was logged.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logText) count(message string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), message)
 }
