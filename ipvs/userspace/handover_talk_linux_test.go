@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lvskit/lvskit/internal/need"
 	"github.com/lvskit/lvskit/ipvs"
 )
 
@@ -323,5 +326,45 @@ func TestHandoverPathIsTaken(t *testing.T) {
 	list, err := os.ReadDir(dir)
 	if err != nil || len(list) != 2 {
 		t.Errorf("in the directory are %v, %v, want the file and the socket", list, err)
+	}
+}
+
+// Another user gets nothing, even where the mode of the socket lets him come.
+func TestStrangerIsRefused(t *testing.T) {
+	need.Root(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "heir")
+	runs(t, open(t, Config{Handover: path}))
+	for name, mode := range map[string]fs.FileMode{path: 0o666, dir: 0o755, filepath.Dir(dir): 0o755} {
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	done := make(chan struct{})
+	go func() { // its thread is another's, and ends with it
+		defer close(done)
+		runtime.LockOSThread()
+		nobody := uintptr(65534)
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+			err = errno
+			return
+		}
+		var conn *net.UnixConn
+		if conn, err = net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"}); err != nil {
+			return
+		}
+		l := &link{conn: conn}
+		defer l.close()
+		if err = l.send(messageTake, nil, nil); err == nil {
+			_, err = l.receive(messageEstate, handoverPatience)
+		}
+	}()
+	<-done
+	if errors.Is(err, unix.EINVAL) {
+		t.Skip("there is one user only in this user namespace")
+	}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("another user hears %v, want that the other side closes", err)
 	}
 }

@@ -25,6 +25,8 @@ import (
 // client called, of the PROXY header.
 const (
 	nginxReader = `daemon off;
+master_process off;
+user root root;
 pid %[1]s/pid;
 error_log stderr error;
 events {}
