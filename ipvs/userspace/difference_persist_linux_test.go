@@ -37,7 +37,7 @@ func TestChoicesByPersistence(t *testing.T) {
 					d.pool[i] = netip.AddrPortFrom(d.pool[i].Addr(), 0)
 				}
 			}
-			for range 25 {
+			for range 18 {
 				d.step(d.packets)
 			}
 			d.counts()

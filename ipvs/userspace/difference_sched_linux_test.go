@@ -44,7 +44,7 @@ func TestChoicesOfPackets(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s %s %#x", s.Scheduler, s.ID, uint32(s.Flags)), func(t *testing.T) {
 			d := newDuel(t, s)
-			for range 30 {
+			for range 24 {
 				d.step(d.packets)
 			}
 			d.counts()
@@ -60,7 +60,7 @@ func TestChoicesOfConnections(t *testing.T) {
 	for _, scheduler := range []ipvs.Scheduler{"lc", "wlc", "sed", "nq", "ovf", "lblc", "lblcr", "wrr"} {
 		t.Run(string(scheduler), func(t *testing.T) {
 			d := newDuel(t, ipvs.Service{ID: id, Scheduler: scheduler})
-			for i := range 20 {
+			for i := range 16 {
 				d.step(d.connections)
 				if i%3 == 2 {
 					d.end(1 + d.rng.IntN(6))

@@ -158,6 +158,7 @@ func TestChoices(t *testing.T) {
 		{"equal weights", "wrr", "+a3 +b3 +c3 =cbacba"},
 		{"a change begins at the head, in the same round", "wrr", "+a1 +b2 +c4 =cbac ~a1 =cccbcba"},
 		{"a lower highest weight", "wrr", "+a1 +b2 +c8 =cbac ~c2 =cbcbacb"},
+		{"another divisor, in the middle", "wrr", "+c1 +a6 +b8 =bacbbb -c =bbabababba"},
 		{"no weight", "wrr", "+a0 +b0 =. ~b1 =bb"},
 		{"full ones", "wrr", "+a1 +b3^1 +c2 *cb =accacc"},
 		{"all full", "wrr", "+a1^1 +b3^1 *ba =... /b *b =. /a *a"},
@@ -187,6 +188,29 @@ func TestChoices(t *testing.T) {
 		t.Run(string(tc.scheduler)+" "+tc.name, func(t *testing.T) {
 			newScript(t, ipvs.Service{Scheduler: tc.scheduler}).play(tc.script)
 		})
+	}
+}
+
+// TestOverhead has destinations whose connections are active, or are not: of
+// equals the first is chosen.
+func TestOverhead(t *testing.T) {
+	for _, tc := range []struct {
+		choose   choice
+		inactive int
+		want     string
+	}{
+		{leastConnections, 257, "a"},
+		{leastConnections, 258, "b"},
+		{weightedLeast, 257, "a"},
+		{weightedLeast, 258, "b"},
+		{shortestDelay, 1000, "a"},
+		{neverQueue, 1000, "a"},
+	} {
+		idle := &destination{Destination: ipvs.Destination{Addr: addrOf("a"), Weight: 2}, inactive: tc.inactive}
+		busy := &destination{Destination: ipvs.Destination{Addr: addrOf("b"), Weight: 2}, active: 1}
+		if got := nameOf(tc.choose(&service{dests: []*destination{idle, busy}}, flow{})); got != tc.want {
+			t.Errorf("%d inactive ones against an active one: %s", tc.inactive, got)
+		}
 	}
 }
 
