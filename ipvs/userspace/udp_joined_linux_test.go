@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -148,4 +149,38 @@ func onHost(t testing.TB, h *lab.Host, addr string) *net.UDPConn {
 		t.Fatal(err)
 	}
 	return c.(*net.UDPConn)
+}
+
+// TestUDPLosesNothing has 16 clients with 32 datagrams each on the way: all come
+// back, in order.
+func TestUDPLosesNothing(t *testing.T) {
+	const clients, window, rounds = 16, 32, 30
+	for _, size := range []int{4, 1200} {
+		server := echoUDP(t, "127.0.0.1")
+		d := directUDP(t, Config{}, "127.0.0.1", nil, server.addr)
+		var all sync.WaitGroup
+		for i := range clients {
+			c := d.client(t)
+			all.Go(func() {
+				data, buf := make([]byte, size), make([]byte, 2*size)
+				for round := range rounds {
+					for n := range window {
+						binary.BigEndian.PutUint32(data, uint32(i<<16|round*window+n))
+						c.Write(data)
+					}
+					for n := range window {
+						got, err := c.Read(buf)
+						if want := uint32(i<<16 | round*window + n); err != nil || got != size || binary.BigEndian.Uint32(buf) != want {
+							t.Errorf("client %d, datagram %d: %d bytes, %x: %v", i, round*window+n, got, buf[:4], err)
+							return
+						}
+					}
+				}
+			})
+		}
+		all.Wait()
+		if n := d.front().lost.unsent.Load(); n != 0 {
+			t.Errorf("%d datagrams were not sent", n)
+		}
+	}
 }
