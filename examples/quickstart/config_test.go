@@ -43,20 +43,28 @@ func TestTheCheckPromisesItsWorstCase(t *testing.T) {
 }
 
 func TestTheConfigurationOfADirectorIsAsItReadsIt(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "director.json")
-	if err := writeConfig(file, inKernel, 90, 250*time.Millisecond); err != nil {
-		t.Fatal(err)
+	write := func(plane dataplane) string {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "director.json")
+		if err := writeConfig(file, plane, 90, 250*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
+	if text := write(inUserspace); !strings.Contains(text, `"forward": "nat"`) || strings.Contains(text, "sync") {
+		t.Errorf("the configuration for userspace is\n%s", text)
 	}
-	for _, want := range []string{`"vip": "192.168.247.188:80"`, `"priority": 90`, `"interval": "250ms"`, `"timeout": "500ms"`, `"addr": "192.168.247.137:80"`} {
-		if !strings.Contains(string(text), want) {
+	text := write(inKernel)
+	for _, want := range []string{`"forward": "dr"`, `"sync": {`, `"vip": "192.168.247.188:80"`, `"priority": 90`, `"interval": "250ms"`, `"timeout": "500ms"`, `"addr": "192.168.247.137:80"`} {
+		if !strings.Contains(text, want) {
 			t.Errorf("the configuration lacks %s:\n%s", want, text)
 		}
 	}
-	if !json.Valid(text) {
+	if !json.Valid([]byte(text)) {
 		t.Errorf("this is not JSON:\n%s", text)
 	}
 }
@@ -68,6 +76,7 @@ func TestWrongFlagsAreRefusedInWords(t *testing.T) {
 		{"an interval that is too short", "-interval 10ms", "50ms"},
 		{"a result of what has no end", "-hold -json", "-hold"},
 		{"a word too many", "now", "unexpected argument"},
+		{"no such dataplane", "-dataplane both", "auto, kernel or userspace"},
 	} {
 		if _, err := parse(strings.Fields(tt.args), t.Output()); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want an error with %q", tt.name, err, tt.want)

@@ -50,6 +50,14 @@ left behind   nothing: no network namespace, process, interface, IPVS service or
 	}
 }
 
+func TestSummaryInUserspaceSpeaksOfNoIPVS(t *testing.T) {
+	r := sample()
+	r.Dataplane, r.Reason, r.ModulesLoaded = director.Userspace, "the kernel has no ip_vs", nil
+	if text := r.words(0); strings.Contains(text, "IPVS") || !strings.Contains(text, "userspace: the kernel has no ip_vs.") {
+		t.Errorf("the summary is\n%s", text)
+	}
+}
+
 func TestSummaryDoesNotFlatter(t *testing.T) {
 	r := sample()
 	r.TakeoverMS, r.ServerOutMS, r.StalledMS = 1000, 1600, 234.5

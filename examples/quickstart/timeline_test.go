@@ -97,9 +97,11 @@ func TestEventsAreWrappedBetweenWords(t *testing.T) {
 
 func TestThePictureFits(t *testing.T) {
 	for _, width := range []int{80, 40} {
-		for line := range strings.Lines(picture(inUserspace, width)) {
-			if len(strings.TrimSuffix(line, "\n")) > width {
-				t.Errorf("%d columns: %q", width, line)
+		for _, plane := range []dataplane{inKernel, inUserspace} {
+			for line := range strings.Lines(picture(plane, width)) {
+				if len(strings.TrimSuffix(line, "\n")) > width {
+					t.Errorf("%d columns: %q", width, line)
+				}
 			}
 		}
 	}

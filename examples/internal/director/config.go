@@ -30,6 +30,7 @@ type config struct {
 type service struct {
 	ipvs.Service
 	forward ipvs.Forward
+	proxy   bool // real servers learn who the client is, by PROXY protocol
 	policy  health.Policy
 	check   *checkFile // nil: all of them are taken for well
 	sorry   *ipvs.Destination
@@ -102,6 +103,7 @@ func (f serviceFile) service() (service, error) {
 			FailOpen: f.FailOpen, Inhibit: f.Inhibit, SlowStart: time.Duration(f.SlowStart),
 		},
 		forward: ipvs.Forward(f.Forward),
+		proxy:   f.Proxy,
 		check:   f.Check,
 		drain:   time.Duration(f.Drain),
 	}

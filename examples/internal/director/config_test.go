@@ -11,13 +11,14 @@ import (
 
 	"github.com/lvskit/lvskit/health"
 	"github.com/lvskit/lvskit/ipvs"
+	"github.com/lvskit/lvskit/ipvs/userspace"
 )
 
 // whole has every field of the file.
 const whole = `{
   "interface": "eth1", "inside": "eth2",
   "services": [{
-    "vip": "[2001:db8::1]:53", "protocol": "udp", "scheduler": "sh", "forward": "tun", "tunnel": "gue:6080", "persistence": "2m",
+    "vip": "[2001:db8::1]:53", "protocol": "udp", "scheduler": "sh", "forward": "tun", "tunnel": "gue:6080", "persistence": "2m", "proxy_protocol": true,
     "real": [{"addr": "[2001:db8::2]:53", "weight": 0}, {"addr": "10.0.0.2:53"}],
     "check": {"kind": "tcp", "interval": "2s", "down": "4s", "retry": "500ms", "timeout": "3s", "rise": 2, "fall": 4, "port": 54, "expect": "^220 "},
     "quorum": 2, "hysteresis": 1, "sorry": "[2001:db8::9]:53", "fail_open": 0.5, "inhibit": true, "slow_start": "10s", "drain": "1m"
@@ -39,6 +40,7 @@ func TestTheWholeFileIsUnderstood(t *testing.T) {
 		"persistence": s.Persistence.Timeout == 2*time.Minute,
 		"first real":  s.Destinations[0] == ipvs.Destination{Addr: netip.MustParseAddrPort("[2001:db8::2]:53"), Forward: ipvs.ForwardTunnel, Tunnel: gue},
 		"second real": s.Destinations[1] == ipvs.Destination{Addr: netip.MustParseAddrPort("10.0.0.2:53"), Forward: ipvs.ForwardTunnel, Tunnel: gue, Weight: 1},
+		"proxy":       s.proxy,
 		"policy":      s.policy == health.Policy{Quorum: 2, Hysteresis: 1, Sorry: true, FailOpen: 0.5, Inhibit: true, SlowStart: 10 * time.Second},
 		"sorry":       s.sorry != nil && s.sorry.Addr == netip.MustParseAddrPort("[2001:db8::9]:53"),
 		"drain":       s.drain == time.Minute,
@@ -232,5 +234,61 @@ func TestOwnedServicesAreNotedBeforeAndForgottenAfter(t *testing.T) {
 	}
 	if left, err := filepath.Glob(o.path + "*"); err != nil || left != nil {
 		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestTheEngineTakesWhatItCanForward(t *testing.T) {
+	const nat = `{"services": [{"vip": "192.0.2.1:80", "forward": "nat", "real": [{"addr": "10.0.0.1:80"}]}]}`
+	for _, tt := range []struct{ name, text, want string }{
+		{"nat", nat, ""},
+		{"nothing said, which is dr", strings.Replace(nat, `"forward": "nat", `, "", 1), "services[0].forward: only the kernel can forward by dr, and here the userspace engine forwards (why): write \"forward\": \"nat\""},
+		{"tun", strings.Replace(nat, "nat", "tun", 1), "services[0].forward: only the kernel can forward by tun"},
+		{"sctp", strings.Replace(nat, `"forward"`, `"protocol": "sctp", "forward"`, 1), "services[0].protocol: only the kernel can forward SCTP"},
+		{"sync", strings.Replace(nat, `{"services"`, `{"sync": {"id": 1}, "services"`, 1), "sync: only the kernel can tell another director"},
+	} {
+		cfg, err := parse([]byte(tt.text))
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		cfg, err = (&enginePlane{why: "why"}).fit(cfg)
+		if tt.want == "" && (err != nil || len(cfg.kernel) > 0 || len(cfg.services) != 1) {
+			t.Errorf("%s: %+v, %v", tt.name, cfg, err)
+		}
+		if tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want %s", tt.name, err, tt.want)
+		}
+	}
+}
+
+func TestProxyProtocolIsForUserspaceAndForGood(t *testing.T) {
+	read := func(proxy string) config {
+		t.Helper()
+		cfg, err := parse([]byte(`{"services": [{"vip": "192.0.2.1:80", "forward": "nat", "proxy_protocol": ` + proxy + `, "real": [{"addr": "10.0.0.1:80"}]}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	cfg := read("true")
+	if _, err := new(kernelPlane).fit(cfg); err == nil || !strings.HasPrefix(err.Error(), "services[0].proxy_protocol: only -dataplane userspace") {
+		t.Errorf("the kernel: %v", err)
+	}
+	e := new(enginePlane)
+	if _, err := e.fit(cfg); err != nil || e.source(cfg.services[0].ID) != userspace.SourceProxy {
+		t.Errorf("the engine: %v, %v", e.source(cfg.services[0].ID), err)
+	}
+	if _, err := e.fit(read("false")); err == nil || !strings.Contains(err.Error(), "cannot change") {
+		t.Errorf("a change: %v", err)
+	}
+}
+
+func TestTheDataplaneIsOneOfThree(t *testing.T) {
+	for name, want := range map[string]string{"": Auto, "-dataplane=kernel": Kernel, "-dataplane=userspace": Userspace} {
+		if o, err := flags(append([]string{"-config", "x"}, strings.Fields(name)...)); err != nil || o.dataplane != want {
+			t.Errorf("%s: %q, %v", name, o.dataplane, err)
+		}
+	}
+	if _, err := flags([]string{"-config", "x", "-dataplane", "both"}); err == nil {
+		t.Error("there is no dataplane both")
 	}
 }

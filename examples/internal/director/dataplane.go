@@ -58,7 +58,7 @@ type dataplane interface {
 
 // openDataplane makes the choice, and says which it was. By the socket handover, if
 // it is not empty, directors in userspace succeed each other.
-func openDataplane(ctx context.Context, o options, handover string, out io.Writer) (dataplane, error) {
+func openDataplane(ctx context.Context, o options, cfg config, handover string, out io.Writer) (dataplane, error) {
 	why := "-dataplane says so"
 	if o.dataplane != Userspace {
 		table, err := OpenKernel(ctx)
@@ -73,7 +73,7 @@ func openDataplane(ctx context.Context, o options, handover string, out io.Write
 		}
 	}
 	fmt.Fprintf(out, "dataplane userspace: %s\n", why)
-	return openEngine(ctx, handover, why)
+	return openEngine(ctx, cfg, handover, why)
 }
 
 // Missing is why the kernel's IPVS may not be used: the kernel does not have it,

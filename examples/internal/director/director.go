@@ -67,7 +67,7 @@ func newDirector(ctx context.Context, o options, cfg config, out io.Writer) (d *
 		return nil, err
 	}
 	// It loads ip_vs, and with it come the settings of net/ipv4/vs.
-	d.table, err = openDataplane(ctx, o, handover, out)
+	d.table, err = openDataplane(ctx, o, cfg, handover, out)
 	return d, err
 }
 

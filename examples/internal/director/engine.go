@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,22 +21,52 @@ type enginePlane struct {
 	handover string
 	inherits bool
 	succeeds atomic.Bool
+
+	mu    sync.Mutex // guards proxy
+	proxy map[ipvs.ServiceID]bool
 }
 
 // openEngine opens an engine, with the table of the director that runs already with
 // the same socket, if there is one: it goes on until this one's engine runs.
-func openEngine(ctx context.Context, handover, why string) (*enginePlane, error) {
-	engine, err := userspace.Open(userspace.Config{Handover: handover, DrainTimeout: drainTime})
-	if err != nil {
+func openEngine(ctx context.Context, cfg config, handover, why string) (e *enginePlane, err error) {
+	e = &enginePlane{why: why, handover: handover}
+	if err := e.use(cfg); err != nil {
 		return nil, err
 	}
-	e := &enginePlane{Engine: engine, why: why, handover: handover}
-	services, err := engine.Services(ctx)
+	if e.Engine, err = userspace.Open(userspace.Config{Handover: handover, DrainTimeout: drainTime, Source: e.source}); err != nil {
+		return nil, err
+	}
+	services, err := e.Services(ctx)
 	e.inherits = len(services) > 0
 	if err != nil {
-		return nil, errors.Join(err, engine.Close())
+		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
+}
+
+// source says what the real servers of a service learn about the client.
+func (e *enginePlane) source(id ipvs.ServiceID) userspace.Source {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.proxy[id] {
+		return userspace.SourceProxy
+	}
+	return userspace.SourceLocal
+}
+
+// use remembers what source is to say. It says it once for a service.
+func (e *enginePlane) use(cfg config) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	proxy := map[ipvs.ServiceID]bool{}
+	for i, s := range cfg.services {
+		if old, there := e.proxy[s.ID]; there && old != s.proxy {
+			return at(fmt.Sprintf("services[%d].proxy_protocol", i), errors.New("it cannot change while the director runs: start it again"))
+		}
+		proxy[s.ID] = s.proxy
+	}
+	e.proxy = proxy
+	return nil
 }
 
 // The table is this program's alone.
@@ -109,7 +140,7 @@ func (e *enginePlane) fit(cfg config) (config, error) {
 	if cfg.sync != nil {
 		return config{}, at("sync", only("tell another director of its connections", "leave it out"))
 	}
-	return cfg, nil
+	return cfg, e.use(cfg)
 }
 
 // synchronise is called without anything to do, see fit.

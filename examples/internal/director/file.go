@@ -29,6 +29,7 @@ type serviceFile struct {
 	Forward     forward        `json:"forward"`
 	Tunnel      tunnel         `json:"tunnel"`
 	Persistence duration       `json:"persistence"`
+	Proxy       bool           `json:"proxy_protocol"`
 	Real        []realFile     `json:"real"`
 	Check       *checkFile     `json:"check"`
 	Quorum      int            `json:"quorum"`

@@ -2,6 +2,8 @@ package director
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 
@@ -38,7 +40,10 @@ func (*kernelPlane) run(ctx context.Context) error {
 // fit adds the settings of a director that forwards in these ways.
 func (*kernelPlane) fit(cfg config) (config, error) {
 	roles := [][]sysctl.Setting{sysctl.AnyDirector()}
-	for _, s := range cfg.services {
+	for i, s := range cfg.services {
+		if s.proxy {
+			return config{}, at(fmt.Sprintf("services[%d].proxy_protocol", i), errors.New("only -dataplane userspace can do this; with the kernel's, real servers see the client's address anyhow: leave it out"))
+		}
 		family := s.ID.AddressFamily()
 		d := sysctl.Director{Interfaces: cfg.interfaces, IPv4: family == ipvs.IPv4, IPv6: family == ipvs.IPv6}
 		switch s.forward {

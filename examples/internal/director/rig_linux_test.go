@@ -363,7 +363,7 @@ func (m *machine) same(what, before, after string) {
 
 // requestTime is the patience of the client: TCP sends again what is lost, and a busy
 // machine stands still for seconds.
-const requestTime = 20 * time.Second
+var requestTime = map[bool]time.Duration{false: 10 * time.Second, true: 20 * time.Second}[need.Emulated()]
 
 // long is a connection of the client that goes on and on.
 type long struct {

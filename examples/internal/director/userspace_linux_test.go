@@ -3,6 +3,8 @@ package director
 import (
 	"context"
 	"errors"
+	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"syscall"
@@ -184,5 +186,47 @@ func TestThePlanOfTheEngine(t *testing.T) {
 		}
 	}
 	conn.lives("after a plan")
+	m.stop()
+}
+
+// TestARealServerLearnsWhoTheClientIs looks at what comes in front of a client's first
+// line.
+func TestARealServerLearnsWhoTheClientIs(t *testing.T) {
+	r := newRigOf(t, Userspace, network{}, 1)
+	m, s := r.directors[0], r.servers[0]
+	r.directors = r.directors[:1]
+	s.die()
+	ln, err := s.Listen("tcp", ":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := r.service().with("proxy_protocol", true)
+	delete(service, "check")
+	r.doc = object{"services": []object{service}}
+	m.start()
+	ctx, cancel := context.WithTimeout(t.Context(), requestTime)
+	defer cancel()
+	conn, err := r.client.Dial(ctx, "tcp", r.target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	real, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer real.Close()
+	first := make([]byte, 16+12+len("hello")) // a header of IPv4
+	if _, err := io.ReadFull(real, first); err != nil {
+		t.Fatal(err)
+	}
+	from := netip.MustParseAddrPort(conn.LocalAddr().String())
+	client := from.Addr().As4()
+	if !strings.HasPrefix(string(first), "\r\n\r\n\x00\r\nQUIT\n\x21\x11") || string(first[16:20]) != string(client[:]) || !strings.HasSuffix(string(first), "hello") {
+		t.Errorf("%s has sent hello, and the real server has got %q", from, first)
+	}
 	m.stop()
 }
