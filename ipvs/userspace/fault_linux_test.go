@@ -261,21 +261,22 @@ func awaitCount(t *testing.T, v *victim, n int) {
 
 func TestASlowReader(t *testing.T) {
 	v, vip, s := listening(t, userspace.Config{Workers: 1}, ipvs.Timeouts{})
-	slow := dial(t, vip, askStream)
-	stuck := 0
-	for idle := time.Now(); time.Since(idle) < time.Second; { // until the server can send no more
-		select {
-		case stuck = <-s.sent:
-			idle = time.Now()
-		case <-time.After(100 * time.Millisecond):
+	slow := dial(t, vip, askFlood)
+	stuck := int64(0)
+	for idle := time.Now(); time.Since(idle) < time.Second; time.Sleep(20 * time.Millisecond) { // until the server can send no more
+		if n := s.sent.Load(); n > stuck {
+			stuck, idle = n, time.Now()
 		}
 	}
 	t.Logf("the server sends %d KiB ahead", stuck>>10)
+	if stuck >= floodSize/2 {
+		t.Error("nothing holds the server back")
+	}
 	for range 10 {
 		works(t, vip) // others do not wait for it
 	}
 	got, want := make([]byte, 64<<10), make([]byte, 64<<10)
-	for n := 0; n < streamSize; n += len(got) {
+	for n := 0; n < floodSize; n += len(got) {
 		pattern(want, n)
 		if _, err := io.ReadFull(slow, got); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("at %d: %v, or other bytes", n, err)
@@ -286,5 +287,32 @@ func TestASlowReader(t *testing.T) {
 	}
 	slow.Close()
 	s.close()
+	v.settled(t)
+}
+
+// TestASlowReaderOfTheRest has a server that has said all, and a client that
+// takes longer for it than a connection may be idle. As long as it takes
+// something, it gets all; then nothing more.
+func TestASlowReaderOfTheRest(t *testing.T) {
+	v, vip, s := listening(t, userspace.Config{}, seconds)
+	c := dial(t, vip, askStream)
+	got, want := make([]byte, streamSize/32), make([]byte, streamSize/32)
+	for n := 0; n < streamSize; n += len(got) {
+		time.Sleep(150 * time.Millisecond)
+		pattern(want, n)
+		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("at %d: %v, or other bytes", n, err)
+		}
+	}
+	c.Close()
+	v.idle(t)
+	s.sent.Store(0)
+	stopped := dial(t, vip, askStream) // takes nothing at all
+	await(t, func() error { return errIf(s.sent.Load() < streamSize, "the server has not said all") })
+	start := time.Now()
+	s.close()
+	v.idle(t)
+	t.Logf("a client that takes nothing is cut after %v", time.Since(start))
+	stopped.Close()
 	v.settled(t)
 }

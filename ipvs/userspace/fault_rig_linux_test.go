@@ -98,6 +98,18 @@ func spareDescriptors() int { return runtime.GOMAXPROCS(0) * 16 * 2 }
 // the test's.
 func (v *victim) settled(t *testing.T) {
 	t.Helper()
+	v.idle(t)
+	await(t, func() error {
+		if n := openDescriptors(t); n > v.descriptors+spareDescriptors() {
+			return fmt.Errorf("%d descriptors, %d before there were connections", n, v.descriptors)
+		}
+		return nil
+	})
+}
+
+// idle waits until there is no connection, and no count of any.
+func (v *victim) idle(t *testing.T) {
+	t.Helper()
 	await(t, func() error {
 		list, err := v.Services(context.Background())
 		if err != nil {
@@ -117,9 +129,6 @@ func (v *victim) settled(t *testing.T) {
 			if !c.Template() {
 				return fmt.Errorf("%v is in the table", c)
 			}
-		}
-		if n := openDescriptors(t); n > v.descriptors+spareDescriptors() {
-			return fmt.Errorf("%d descriptors, %d before there were connections", n, v.descriptors)
 		}
 		return nil
 	})

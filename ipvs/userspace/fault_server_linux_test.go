@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,18 +24,22 @@ const (
 	askHang   = 'h' // neither read nor answer nor close, until it is cut
 	askHalf   = 'f' // end the answer, then read to the client's end, and close
 	askStream = 's' // send streamSize bytes, and close
+	askFlood  = 'S' // the same with floodSize
 	askSum    = 'w' // read to the client's end, then answer with the checksum
 )
 
-const streamSize = 8 << 20
+const (
+	streamSize = 8 << 20
+	floodSize  = 128 << 20 // more than all buffers take
+)
 
 // obedient is a real server that fails as its clients want.
 type obedient struct {
 	ln    net.Listener
 	wg    sync.WaitGroup
 	end   chan struct{}
-	heard chan error // how connections of askHang and askHalf have ended, if somebody listens
-	sent  chan int   // progress of askStream, if somebody listens
+	heard chan error   // how connections of askHang and askHalf have ended, if somebody listens
+	sent  atomic.Int64 // progress of the last askStream
 }
 
 func newObedient(t testing.TB) *obedient {
@@ -43,7 +48,7 @@ func newObedient(t testing.TB) *obedient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &obedient{ln: ln, end: make(chan struct{}), heard: make(chan error, 1), sent: make(chan int, 1)}
+	s := &obedient{ln: ln, end: make(chan struct{}), heard: make(chan error, 1)}
 	s.wg.Go(s.serve)
 	t.Cleanup(s.close)
 	return s
@@ -110,7 +115,9 @@ func (s *obedient) obey(c *net.TCPConn) {
 		}
 		tell(s.heard, err)
 	case askStream:
-		s.stream(c)
+		s.stream(c, streamSize)
+	case askFlood:
+		s.stream(c, floodSize)
 	case askSum:
 		sum := crc32.NewIEEE()
 		if _, err := io.Copy(sum, struct{ io.Reader }{c}); err == nil {
@@ -127,14 +134,14 @@ func tell[T any](to chan T, v T) {
 	}
 }
 
-func (s *obedient) stream(c *net.TCPConn) {
+func (s *obedient) stream(c *net.TCPConn, size int) {
 	b := make([]byte, 64<<10)
-	for n := 0; n < streamSize; n += len(b) {
+	for n := 0; n < size; n += len(b) {
 		pattern(b, n)
 		if _, err := c.Write(b); err != nil {
 			return
 		}
-		tell(s.sent, n+len(b))
+		s.sent.Store(int64(n + len(b)))
 	}
 }
 

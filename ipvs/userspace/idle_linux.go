@@ -34,6 +34,13 @@ type expirer interface {
 	expire()
 }
 
+// drainer is an expirer that may have something on its way yet.
+type drainer interface {
+	// drains tells whether a peer has taken some of it since this was last asked,
+	// or since something was forwarded.
+	drains() bool
+}
+
 // idleList has the longest idle in front.
 type idleList struct{ head, tail *entry }
 
@@ -92,6 +99,10 @@ func (w *worker) expire() {
 	}
 	for q := range w.idle {
 		for n := w.idle[q].head; n != nil && n.at+limits[q]+touchEvery <= w.now; n = w.idle[q].head {
+			if d, ok := n.conn.(drainer); ok && d.drains() {
+				w.touch(n, n.queue)
+				continue
+			}
 			n.conn.expire()
 		}
 	}

@@ -60,6 +60,13 @@ func rawPending(fd int) unix.Errno {
 	return unix.Errno(value)
 }
 
+// rawUnsent is how many bytes a TCP socket was given that its peer has not taken.
+func rawUnsent(fd int) int {
+	var n int32
+	unix.RawSyscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+	return int(n)
+}
+
 // rawAbort makes the next close of a TCP socket a reset.
 func rawAbort(fd int) {
 	linger := unix.Linger{Onoff: 1}

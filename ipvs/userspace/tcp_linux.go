@@ -59,6 +59,7 @@ type tcp struct {
 	queued     bool // in worker.again
 	waits      bool // in tcpWorker.waiting
 	watched    bool // the client's socket is in the epoll
+	unsent     int  // bytes that no peer had taken when nothing was forwarded for long; 0: then it was not so
 	generation atomic.Uint64
 }
 
@@ -92,6 +93,7 @@ func (w *worker) accepted(f *tcpFront, fd int, client netip.AddrPort) {
 	t := w.newTCP()
 	t.f = f
 	t.opened, t.over, t.queued, t.waits, t.watched = false, false, false, false, false
+	t.unsent = 0
 	t.client.reset(fd)
 	t.server.reset(-1)
 	t.up.reset()
@@ -236,6 +238,7 @@ func (t *tcp) step(s *side, events uint32) {
 		t.end(true) // a reset waits neither for who is slow, nor until something is to be sent
 		return
 	}
+	t.unsent = 0
 	t.w.touch(&t.idle, t.idle.queue)
 	t.forward()
 }
@@ -311,6 +314,18 @@ func (t *tcp) retire() { t.w.tcp.ended = append(t.w.tcp.ended, t) }
 
 // expire ends a connection that is idle.
 func (t *tcp) expire() { t.end(true) }
+
+// drains is drainer's. A slow client may take longer for what its socket was
+// given than a connection may be idle: the kernel's IPVS sees it by the packets,
+// and here nothing else tells.
+func (t *tcp) drains() bool {
+	if !t.opened {
+		return false
+	}
+	before := t.unsent
+	t.unsent = rawUnsent(t.client.fd) + rawUnsent(t.server.fd)
+	return t.unsent > 0 && t.unsent != before
+}
 
 // cut ends a connection whose destination was removed.
 func (t *tcp) cut() {
