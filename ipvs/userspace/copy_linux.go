@@ -116,7 +116,7 @@ func (t *tcp) refused(h *half) bool {
 	h.drop(t.w)
 	h.to.broken = true
 	back := t.reads(h.to)
-	if back.shut {
+	if back.shut || h.from.broken { // nothing, or nobody to say it to
 		t.end(true)
 		return false
 	}
@@ -208,7 +208,8 @@ func (t *tcp) flush(h *half) bool {
 	return true
 }
 
-// count tells the table what was moved.
+// count tells the table what was moved: as packets count the pieces in which it
+// was, since the segments of TCP are the kernel's affair.
 func (t *tcp) count(h *half, n int) {
 	if h == &t.up {
 		t.c.received(t.w.now, 1, n)

@@ -18,6 +18,8 @@ const (
 	eventsMost = 256                    // events of one epoll_wait
 	tickEvery  = 250 * time.Millisecond // how often a worker with connections looks for what is idle
 	yieldEvery = 5 * time.Millisecond   // how long other goroutines may have to wait for a busy worker
+	yieldLong  = 50 * time.Microsecond  // what says that they have had work to do
+	hastyFor   = 100 * time.Millisecond // and how long the worker is not patient then
 	patient    = 1                      // milliseconds that a worker waits before it leaves Go's scheduler
 )
 
@@ -40,6 +42,7 @@ type worker struct {
 	conns     int           // entries in idle
 	worked    bool          // in the last round
 	yielded   time.Duration // when other goroutines had their turn
+	hasty     time.Duration // until when it lets them have all the time in which it waits
 	draining  bool          // ends when there is no connection
 	succeeded bool          // the same: a successor takes what is new
 
@@ -257,19 +260,18 @@ func (w *worker) run() error {
 // After work it waits for a moment as if it were working: a thread that leaves
 // Go's scheduler for each event keeps the runtime's monitor awake, which looks
 // every 20 us then, and has to find its place in the scheduler again: together a
-// tenth of all processor time. Other goroutines have their turn by yieldEvery.
+// tenth of all processor time.
 func (w *worker) wait(next time.Duration) (int, error) {
 	patience := 0
 	switch {
 	case len(w.again) > 0:
-	case w.worked:
+	case w.worked && w.now >= w.hasty:
 		patience = patient
 	default:
 		return w.sleep(next)
 	}
 	if w.now-w.yielded > yieldEvery {
-		w.yielded = w.now
-		runtime.Gosched()
+		w.yield()
 	}
 	n, errno := rawEpollWait(w.epoll, w.events[:], patience)
 	if errno != 0 && errno != unix.EINTR {
@@ -277,6 +279,17 @@ func (w *worker) wait(next time.Duration) (int, error) {
 	}
 	w.worked = n > 0
 	return max(n, 0), nil
+}
+
+// yield lets other goroutines have their turn. If they take it, the worker is not
+// patient for some time.
+func (w *worker) yield() {
+	begin := w.e.now()
+	runtime.Gosched()
+	w.yielded = w.e.now()
+	if w.yielded-begin > yieldLong {
+		w.hasty = w.yielded + hastyFor
+	}
 }
 
 // sleep waits for events.

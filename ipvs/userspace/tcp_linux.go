@@ -204,7 +204,7 @@ func (s *side) ready(events uint32) {
 	case t.opened:
 		t.step(s, events)
 	case s == &t.client:
-		if events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		if events&unix.EPOLLERR != 0 && rawPending(s.fd) != 0 {
 			t.end(true)
 		}
 	case events&(unix.EPOLLERR|unix.EPOLLHUP) != 0:

@@ -135,6 +135,11 @@ func serve(t testing.TB, host string, f func(*net.TCPConn)) netip.AddrPort {
 	if err != nil {
 		t.Skip("no loopback address ", host)
 	}
+	return serveOn(t, l, f)
+}
+
+// serveOn is serve with a socket.
+func serveOn(t testing.TB, l net.Listener, f func(*net.TCPConn)) netip.AddrPort {
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
