@@ -207,8 +207,13 @@ var serviceTests = []test{
 		f.must(f.UpdateService(f.ctx, mapped))
 		d := masq("[::ffff:10.0.0.3]:1", 1)
 		f.must(f.AddDestination(f.ctx, mapped.ID, d))
+		plain := masq("10.0.0.3:1", 2)
+		f.refused(f.AddDestination(f.ctx, web().ID, plain), fs.ErrExist, "add destination", "TCP 192.0.2.1:80 -> 10.0.0.3:1")
 		d.Weight = 2
 		f.must(f.UpdateDestination(f.ctx, mapped.ID, d))
+		more := mapped
+		more.Destinations = append(web().Destinations, plain)
+		f.has(more)
 		f.must(f.RemoveDestination(f.ctx, mapped.ID, d.Addr))
 		f.has(mapped)
 		f.must(f.RemoveService(f.ctx, mapped.ID))

@@ -93,6 +93,24 @@ var wholeTests = []test{
 		f.must(c.Close())
 		f.fails(f.ctx, net.ErrClosed)
 	}},
+	{"many that want different things of one service", func(f *fixture) {
+		var all sync.WaitGroup
+		for i := range 6 {
+			all.Go(func() {
+				s := web()
+				s.Destinations = []ipvs.Destination{masq(fmt.Sprintf("10.0.0.%d:80", i+1), 1)}
+				for range 10 {
+					if _, err := f.Apply(f.ctx, []ipvs.Service{s}, everything); err != nil {
+						f.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if st, err := f.Service(f.ctx, web().ID); err != nil || len(st.Destinations) != 1 {
+			f.Errorf("%+v, %v", st, err)
+		}
+	}},
 	{"many at once", func(f *fixture) {
 		var all sync.WaitGroup
 		for i := range 6 {

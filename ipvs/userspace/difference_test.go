@@ -266,8 +266,11 @@ func (q *questions) destination() question {
 		id, d = r.service, q.Destination(r.service, 0)
 		d.Addr = r.addr
 	}
-	if q.IntN(10) == 0 {
+	switch a := d.Addr.Addr(); {
+	case q.IntN(10) == 0:
 		d = q.spoilDestination(d)
+	case a.Is4() && q.IntN(10) == 0: // the same in another form
+		d.Addr = netip.AddrPortFrom(netip.AddrFrom16(a.As16()), d.Addr.Port())
 	}
 	about := fmt.Sprintf("%v %+v", id, d)
 	switch q.IntN(3) {

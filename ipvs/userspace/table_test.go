@@ -1,6 +1,10 @@
 package userspace
 
 import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"github.com/lvskit/lvskit/internal/tabletest"
@@ -20,4 +24,59 @@ func tableOnly(t testing.TB) *Engine {
 
 func TestTableAlone(t *testing.T) {
 	tabletest.Run(t, func(t *testing.T) ipvs.Table { return tableOnly(t) })
+}
+
+// endsAfter is a context that ends when it has been asked n times.
+type endsAfter struct {
+	context.Context
+	n atomic.Int64
+}
+
+func (c *endsAfter) Err() error {
+	if c.n.Add(-1) < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestApplyEndsWithItsContext cuts an Apply off and looks that what it said it had
+// done is what was done.
+func TestApplyEndsWithItsContext(t *testing.T) {
+	e := tableOnly(t)
+	var want []ipvs.Service
+	for i := range 100 {
+		s := ipvs.Service{Destinations: []ipvs.Destination{trashReal}}
+		s.ID = ipvs.ServiceID{Protocol: ipvs.TCP, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 80)}
+		want = append(want, s)
+	}
+	ctx := &endsAfter{Context: t.Context()}
+	ctx.n.Store(20)
+	made, err := e.Apply(ctx, want, ipvs.Policy{})
+	if op, ok := errors.AsType[*ipvs.OpError](err); !errors.Is(err, context.Canceled) || !ok || op.Op != "change table" {
+		t.Errorf("%v", err)
+	}
+	list, err := e.Services(t.Context())
+	mustAll(t, err)
+	if n := 2 * len(list); n != len(made) || n == 0 || n > 40 {
+		t.Errorf("made %d changes, the table has %d things", len(made), n)
+	}
+}
+
+// TestServicesAreListedInTheirOrder has services come, go and come back.
+func TestServicesAreListedInTheirOrder(t *testing.T) {
+	e := tableOnly(t)
+	id := func(port uint16) ipvs.ServiceID {
+		return ipvs.ServiceID{Protocol: ipvs.TCP, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, 1}), port)}
+	}
+	for port := uint16(1); port < 50; port++ {
+		mustAll(t, e.AddService(t.Context(), ipvs.Service{ID: id(port)}))
+	}
+	mustAll(t, e.RemoveService(t.Context(), id(1)), e.AddService(t.Context(), ipvs.Service{ID: id(1)}))
+	list, err := e.Services(t.Context())
+	mustAll(t, err)
+	for i, s := range list {
+		if want := id(uint16(i+1)%49 + 1); s.ID != want {
+			t.Errorf("%d: %v, want %v", i, s.ID, want)
+		}
+	}
 }
