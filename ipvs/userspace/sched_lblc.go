@@ -14,7 +14,7 @@ const (
 	localityFull   = 30              // every so many looks are thorough
 	localityExpire = 24 * time.Hour  // a thorough look forgets what was not used for as long
 	localityStale  = 6 * time.Minute // others do so if there are too many entries
-	localityMost   = 16 * 1024       // entries
+	localityMost   = 16 * 1024       // entries; with half as many more no new one is made
 )
 
 // congested tells whether a destination has more active connections than its
@@ -49,8 +49,11 @@ func (ls *localities[E]) find(addr netip.Addr, now time.Duration) *locality[E] {
 	return l
 }
 
-// add makes an entry.
+// add makes an entry, if there are not far too many.
 func (ls *localities[E]) add(addr netip.Addr, now time.Duration, what E) {
+	if len(ls.entries) >= localityMost*3/2 {
+		return
+	}
 	if ls.entries == nil {
 		ls.entries = map[netip.Addr]*locality[E]{}
 	}

@@ -96,6 +96,12 @@ func TestLocalityForgets(t *testing.T) {
 	if n := len(c.cache.entries); n > localityMost || n < localityMost-100 {
 		t.Errorf("%d entries after a look at too many", n)
 	}
+	for i := range 2 * localityMost {
+		to(i)
+	}
+	if n := len(c.cache.entries); n != localityMost*3/2 {
+		t.Errorf("%d entries, though no more are made", n)
+	}
 	p.now += 10000 * time.Hour // one look after a long time without connections
 	to(2)
 	if n := len(c.cache.entries); n != 1 {

@@ -1,8 +1,8 @@
 package userspace
 
 // overhead is the load of a destination: an active connection counts as much as
-// 257 inactive ones (include/net/ip_vs.h, ip_vs_dest_conn_overhead; 256 in
-// kernels before 2026).
+// 257 inactive ones (include/net/ip_vs.h, ip_vs_dest_conn_overhead; 256 before
+// Debian's 6.1.187 and 6.12.105).
 func (d *destination) overhead() int64 { return int64(d.active)<<8 + int64(d.total()) }
 
 // delay is the load that a destination would have with the connection that

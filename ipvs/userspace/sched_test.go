@@ -385,6 +385,44 @@ func TestHashOfTheClient(t *testing.T) {
 	}
 }
 
+// TestHashesOfTheKernel has choices that the kernel makes too, by tests against
+// 6.1 and 6.12: of clients 198.51.100.0 to .15, or ports 1 to 16, or virtual
+// addresses.
+func TestHashesOfTheKernel(t *testing.T) {
+	for _, tc := range []struct {
+		scheduler ipvs.Scheduler
+		flags     ipvs.Flags
+		dests     string
+		want      string
+	}{
+		{ipvs.SH, 0, "+a1 +b2 +c3 +d1 +e0 +f2", "ccccdfdf.fbfbcbc"},
+		{ipvs.SH, ipvs.SHFallback, "+a1 +b0 +c3 +d0 +e0 +f0", "cccccaccccccccac"},
+		{ipvs.SH, ipvs.SHPort, "+a1 +b2 +c3 +d1 +e0 +f2", ".fbfbcbcbc.c.cfa"},
+		{ipvs.MH, 0, "+a1 +b2 +c3 +d1 +e0 +f2 ~a0", ".c.fbbfbdbbfccbc"},
+		{ipvs.MH, 0, "+a10 +b100 +c71 +d30", "adbbbbbbdbbbccbc"},
+		{ipvs.MH, ipvs.MHFallback, "+a1 +b1 +c1 +d1 +e1 ~a0 ~b0 ~c0", "eddeeededddedeee"},
+		{ipvs.MH, ipvs.MHPort, "+a1 +b2 +c3 +d1 +e0 +f2", "dbbfccbcccfbcdcd"},
+		{ipvs.DH, 0, "+a1 +b2 +c3 +d1 +e0 +f2", "bdcacadbfbfca.a."},
+	} {
+		p := newScript(t, ipvs.Service{ID: ipvs.ServiceID{FWMark: 1}, Scheduler: tc.scheduler, Flags: tc.flags})
+		p.play(tc.dests)
+		got := ""
+		for i := range byte(16) {
+			f := flow{
+				client:  netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, i}), 1),
+				virtual: netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, i}), 80),
+			}
+			if tc.flags&ipvs.SHPort != 0 {
+				f.client = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, 7}), uint16(i)+1)
+			}
+			got += nameOf(p.s.sched.pick(p.s, f))
+		}
+		if got != tc.want {
+			t.Errorf("%s %#x: got %s, want %s", tc.scheduler, uint32(tc.flags), got, tc.want)
+		}
+	}
+}
+
 func TestPickAllocatesNothing(t *testing.T) {
 	for scheduler := range schedulers {
 		p := many(t, scheduler, ipvs.SHFallback, 10)

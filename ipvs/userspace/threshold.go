@@ -77,7 +77,7 @@ func (d *destination) lower() uint64 {
 // set takes what is wanted of a destination. Other thresholds than before say
 // anew whether it is overloaded, but for a number of connections between them,
 // where it stays what it is (ip_vs_ctl.c, __ip_vs_dest_update_overload; before
-// 2026 only an upper one that was raised or gone ended an overload).
+// Debian's 6.1.187 and 6.12.105 only a higher or no upper one ended an overload).
 func (d *destination) set(wanted ipvs.Destination) {
 	same := wanted.Upper == d.Upper && wanted.Lower == d.Lower
 	if d.Addr != wanted.Addr { // it is new; else workers may read the address now
