@@ -76,7 +76,10 @@ func rights() error {
 	if err == nil {
 		l, err = lab.New(lab.Config{})
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return fmt.Errorf("it shows what Linux can do: run it there: %w", err)
+	case err != nil:
 		return fmt.Errorf("it needs no rights on this machine, but must be let make networks of its own (user namespaces):\n  %w\n%s", err, forbidden)
 	}
 	return l.Close()
