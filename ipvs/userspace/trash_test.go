@@ -72,11 +72,16 @@ func TestADestinationThatComesBack(t *testing.T) {
 				} else {
 					mustAll(t, e.RemoveDestination(ctx, id, trashReal.Addr))
 				}
+				other := trashReal
+				other.Addr = netip.MustParseAddrPort("10.0.0.2:80")
+				mustAll(t, e.AddDestination(ctx, id, other))
 				time.Sleep(tt.ended)
 				if tt.ended > 0 {
 					c.Close()
 				}
-				time.Sleep(tt.away - tt.ended)
+				time.Sleep(max(tt.away-tt.ended-time.Second, 0))
+				mustAll(t, e.RemoveDestination(ctx, id, other.Addr)) // the trash is swept, and not so soon again
+				time.Sleep(min(tt.away-tt.ended, time.Second))
 				mustAll(t, e.AddDestination(ctx, id, trashReal))
 				got := theDestination(t, e)
 				if got.Active != tt.active || got.Inactive != 0 || got.Stats.Connections != tt.connections {
