@@ -42,7 +42,7 @@ func (g *generator) open() (fds []int, err error) {
 	step := g.step
 	g.step = g.still
 	defer func() { g.step = step }()
-	patience := time.Now().Add(60 * time.Second)
+	patience := time.Now().Add(4 * time.Minute)
 	for len(fds) < g.Conns || g.idle < g.Conns {
 		for len(fds) < g.Conns && len(fds)-g.idle < 128 {
 			fd, err := g.start(unix.SOCK_STREAM)

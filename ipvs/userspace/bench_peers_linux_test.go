@@ -233,7 +233,7 @@ func startChild(t testing.TB, h *lab.Host, name string, env ...string) *lab.Proc
 
 func awaitOutput(t testing.TB, p *lab.Process, text string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	if err := p.WaitOutput(ctx, text); err != nil {
 		t.Fatal(err)

@@ -66,7 +66,7 @@ func (o *outcast) census(t *testing.T) string {
 func (o *outcast) awaitCensus(t *testing.T, active, inactive int) {
 	t.Helper()
 	want := fmt.Sprintf("active %d, inactive %d, listed %d", active, inactive, active+inactive)
-	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(4 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		got := o.census(t)
 		if got == want {
 			return

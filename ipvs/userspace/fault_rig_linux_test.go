@@ -153,7 +153,7 @@ func patience() time.Duration {
 	if need.Emulated() {
 		return time.Minute
 	}
-	return 15 * time.Second
+	return 30 * time.Second
 }
 
 func openDescriptors(t testing.TB) int {
