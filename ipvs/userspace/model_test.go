@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lvskit/lvskit/internal/need"
 	"github.com/lvskit/lvskit/ipvs"
 )
 
@@ -243,7 +244,7 @@ func (m *model) SetTimeouts(_ context.Context, t ipvs.Timeouts) error {
 
 func TestDifferenceFromAModel(t *testing.T) {
 	n := 100_000
-	if testing.Short() {
+	if testing.Short() || need.Emulated() {
 		n = 3000
 	}
 	difference(t, tableOnly(t), &model{idle: ipvs.Timeouts{TCP: 15 * time.Minute, TCPFin: 2 * time.Minute, UDP: 5 * time.Minute}}, n)

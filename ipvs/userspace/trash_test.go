@@ -87,6 +87,9 @@ func TestADestinationThatComesBack(t *testing.T) {
 				if got.Active != tt.active || got.Inactive != 0 || got.Stats.Connections != tt.connections {
 					t.Errorf("%+v", got)
 				}
+				if n := len(e.trash); n != 1 { // the other one
+					t.Errorf("the trash has %d destinations", n)
+				}
 				c.Close()
 				if got := theDestination(t, e); got.Active != 0 || got.Inactive != 0 {
 					t.Errorf("after the end of the connection: %+v", got)
