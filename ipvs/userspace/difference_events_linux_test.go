@@ -90,22 +90,28 @@ func (d *duel) step(connect func(n int)) {
 func (d *duel) connections(n int) {
 	d.t.Helper()
 	d.note("connections %d to %d", len(d.all)+1, len(d.all)+n)
-	for range n {
-		p := &played{client: d.client(), virtual: d.virtual()}
-		d.all = append(d.all, p)
-		p.c = d.service().admit(flow{client: p.client, virtual: p.virtual, now: d.engine.now()}, nil)
-		must(d.t, netns.Do(d.ns, func() (err error) {
-			dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(p.client), Timeout: 20 * time.Second}
-			p.tcp, err = dialer.Dial("tcp", p.virtual.String())
-			if p.c == nil && err != nil {
-				return nil // compare says who else thinks so
+	must(d.t, netns.Do(d.ns, func() error {
+		for range n {
+			if err := d.connection(); err != nil {
+				return err
 			}
-			return err
-		}))
-		if p.c != nil {
-			d.engine.become(p.c, ipvs.StateEstablished)
 		}
+		return nil
+	}))
+}
+
+// connection is one of connections, in the namespace.
+func (d *duel) connection() (err error) {
+	p := &played{client: d.client(), virtual: d.virtual()}
+	d.all = append(d.all, p)
+	p.c = d.service().admit(flow{client: p.client, virtual: p.virtual, now: d.engine.now()}, nil)
+	dialer := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(p.client), Timeout: 20 * time.Second}
+	p.tcp, err = dialer.Dial("tcp", p.virtual.String())
+	if p.c == nil {
+		return nil // compare says who else thinks so
 	}
+	d.engine.become(p.c, ipvs.StateEstablished)
+	return err
 }
 
 // end closes some of the connections that there are.

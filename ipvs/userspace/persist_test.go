@@ -134,6 +134,16 @@ func TestPersistenceTimeout(t *testing.T) {
 	}
 }
 
+func TestPersistenceEnds(t *testing.T) {
+	p := persistent(t, ipvs.Persistence{Timeout: time.Minute})
+	p.play("+a1 +b1")
+	p.from("10.1.0.1").leave(p.now)
+	p.now += time.Minute
+	if got := p.from("10.1.0.1").name(); got != "a" {
+		t.Errorf("a client that is not remembered any more got %s", got)
+	}
+}
+
 func TestPersistenceIsListed(t *testing.T) {
 	for _, tc := range []struct {
 		id                   ipvs.ServiceID

@@ -108,3 +108,22 @@ func TestLocalityForgets(t *testing.T) {
 		t.Errorf("%d entries after a year", n)
 	}
 }
+
+func TestCongested(t *testing.T) {
+	for _, tc := range []struct {
+		active, weight, others int // of the destination; of another one of weight 4
+		want                   bool
+	}{
+		{5, 4, 1, true},
+		{5, 4, 2, false}, // half of its weight is not less than half
+		{4, 4, 0, false},
+		{0, 0, 0, false},
+		{1, 0, 0, true},
+	} {
+		d := &destination{Destination: ipvs.Destination{Weight: tc.weight}, active: tc.active, inactive: 100}
+		other := &destination{Destination: ipvs.Destination{Weight: 4}, active: tc.others, inactive: 100}
+		if got := congested(&service{dests: []*destination{d, other}}, d); got != tc.want {
+			t.Errorf("%+v: %v", tc, got)
+		}
+	}
+}

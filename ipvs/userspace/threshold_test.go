@@ -14,6 +14,7 @@ func TestThresholds(t *testing.T) {
 		{"an upper one of 1", "+a1^1 *a. /a *a."},
 		{"a higher upper one", "+a1^2 *aa. ~a1^3 *a."},
 		{"a lower upper one is looked at", "+a1 *aaa ~a1^2 =."},
+		{"an upper one that is just met", "+a1 *aaa ~a1^3 =."},
 		{"no upper one any more", "+a1^2 *aa. ~a1 *aaa"},
 		{"between both it stays full", "+a1^2 *aa. ~a1^3 =a"},
 		{"the same settings change nothing", "+a1^4 *aaaa. /a =. ~a1^4 =."},
