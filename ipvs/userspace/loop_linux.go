@@ -242,9 +242,8 @@ func (w *worker) run() error {
 			}
 		}
 		w.repeat()
-		if w.now >= next {
-			w.expire()
-			w.feed()
+		if w.now >= next && n < len(w.events) {
+			w.tick(w.now - next)
 			next = w.now + tickEvery
 		}
 		w.sweep()
@@ -252,6 +251,16 @@ func (w *worker) run() error {
 			return nil
 		}
 	}
+}
+
+// tick looks for what is idle, when all that has happened is known. It may be
+// late because the process was stopped, or starved: then what the others have
+// done meanwhile may come in the next rounds.
+func (w *worker) tick(late time.Duration) {
+	if late < tickEvery {
+		w.expire()
+	}
+	w.feed()
 }
 
 // wait is the number of events that there are, when there are any or it is time
