@@ -127,3 +127,39 @@ func TestTCPChaos(t *testing.T) {
 		t.Errorf("%d connections count still", n)
 	}
 }
+
+// TestTCPFullIsIdle has clients that wait for room: nothing is done meanwhile.
+func TestTCPFullIsIdle(t *testing.T) {
+	d := direct(t, Config{Workers: 2, MaxConnections: 4}, serve(t, "127.0.0.1", echo))
+	var inside []*net.TCPConn
+	for range 4 {
+		c := d.dial(t)
+		mustPing(t, c)
+		inside = append(inside, c)
+	}
+	var outside []*net.TCPConn
+	for range 20 {
+		c := d.dial(t)
+		c.Write([]byte("?"))
+		outside = append(outside, c)
+	}
+	before := processorTime(t)
+	time.Sleep(time.Second) // nothing is awaited: it is what is done that counts
+	if took := processorTime(t) - before; took > 100*time.Millisecond {
+		t.Errorf("%v of processor time in a second without work", took)
+	}
+	for _, c := range inside {
+		c.Close()
+	}
+	eventually(t, "all are served", func() bool {
+		for i, c := range outside {
+			c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+			if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
+				c.Close()
+				outside = append(outside[:i:i], outside[i+1:]...)
+				break
+			}
+		}
+		return len(outside) == 0
+	})
+}
