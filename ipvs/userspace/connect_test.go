@@ -214,3 +214,34 @@ func TestListingEndsWithItsContext(t *testing.T) {
 		e.RemoveDestination(t.Context(), s.ID, trashReal.Addr)
 	}
 }
+
+// TestListedOnceWhateverComesBack has a destination come back with its connection
+// while the table is read: before or after its service's turn.
+func TestListedOnceWhateverComesBack(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		e := tableOnly(t)
+		ctx := t.Context()
+		other := trashService
+		other.ID.Addr = netip.MustParseAddrPort("192.0.2.2:80")
+		other.Destinations = []ipvs.Destination{trashReal}
+		list := []ipvs.Service{trashService, other}
+		if late {
+			slices.Reverse(list)
+		}
+		mustAll(t, e.AddService(ctx, list[1]), e.AddService(ctx, list[0]))
+		mustAll(t, e.AddDestination(ctx, trashService.ID, trashReal))
+		connectTo(t, e, trashService.ID)
+		connectTo(t, e, other.ID)
+		mustAll(t, e.RemoveDestination(ctx, trashService.ID, trashReal.Addr))
+		n := map[netip.AddrPort]int{}
+		for c, err := range e.Connections(ctx) {
+			mustAll(t, err)
+			if n[c.Virtual]++; len(n) == 1 && c.Virtual == other.ID.Addr {
+				mustAll(t, e.AddDestination(ctx, trashService.ID, trashReal))
+			}
+		}
+		if n[trashService.ID.Addr] != 1 || n[other.ID.Addr] != 1 {
+			t.Errorf("late %v: %v", late, n)
+		}
+	}
+}

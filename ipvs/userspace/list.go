@@ -35,12 +35,13 @@ func (e *Engine) list(ctx context.Context, yield func(ipvs.Connection, error) bo
 		}
 		return true
 	}
-	var dests, left []*destination
+	var dests []*destination
+	left := map[*destination]bool{} // unless it comes back before its service is read
 	if !each(func() {
 		services = e.listed()
 		for _, d := range e.trash {
 			if d.conns.n > 0 {
-				left = append(left, d)
+				left[d] = true
 			}
 		}
 	}) {
@@ -54,17 +55,14 @@ func (e *Engine) list(ctx context.Context, yield func(ipvs.Connection, error) bo
 			return
 		}
 		for _, d := range dests {
+			delete(left, d)
 			if !each(func() { chunk = d.list(chunk, e.timeouts, e.now()) }) {
 				return
 			}
 		}
 	}
-	for _, d := range left {
-		if !each(func() {
-			if d.removed { // else it was added again, and was there with its service
-				chunk = d.list(chunk, e.timeouts, e.now())
-			}
-		}) {
+	for d := range left {
+		if !each(func() { chunk = d.list(chunk, e.timeouts, e.now()) }) {
 			return
 		}
 	}
