@@ -47,7 +47,7 @@ func TestChoicesOfPackets(t *testing.T) {
 			for range 24 {
 				d.step(d.packets)
 			}
-			d.counts()
+			d.half(d.packets)
 			t.Logf("%d connections, %d with nobody", len(d.all), d.nobody())
 		})
 	}
@@ -66,7 +66,7 @@ func TestChoicesOfConnections(t *testing.T) {
 					d.end(1 + d.rng.IntN(6))
 				}
 			}
-			d.counts()
+			d.half(d.connections)
 			t.Logf("%d connections, %d with nobody", len(d.all), d.nobody())
 		})
 	}
@@ -89,6 +89,21 @@ func TestChoicesAfterChangesOfTheScheduler(t *testing.T) {
 			d.step(d.packets)
 		}
 	}
+	d.counts()
+}
+
+// half gives every second real server weight 0, and the others each another one.
+func (d *duel) half(connect func(int)) {
+	d.t.Helper()
+	for i, addr := range d.pool {
+		dst := ipvs.Destination{Addr: addr, Forward: ipvs.ForwardMasq, Weight: i % 2 * (1 + i)}
+		if d.service().find(addr) == nil {
+			d.add(dst)
+		} else {
+			d.update(dst)
+		}
+	}
+	connect(24)
 	d.counts()
 }
 
