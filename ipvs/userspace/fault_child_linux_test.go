@@ -80,6 +80,7 @@ func (o *outcast) awaitCensus(t *testing.T, active, inactive int) {
 // TestIdleConnections holds many connections, again and again: each has a bounded cost, no
 // processor time, and leaves nothing.
 func TestIdleConnections(t *testing.T) {
+	most := (descriptorLimit(t) - 2500) / 2 // before the children inherit it
 	o, h := newOutcast(t)
 	n := *idleConnections
 	if n == 0 {
@@ -88,7 +89,7 @@ func TestIdleConnections(t *testing.T) {
 			n = 2_000
 		}
 	}
-	if most := (descriptorLimit(t) - 2500) / 2; most < n {
+	if most < n {
 		t.Logf("%d connections are as many as descriptors allow (RLIMIT_NOFILE)", most)
 		n = most
 	}
