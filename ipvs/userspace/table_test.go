@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lvskit/lvskit/internal/tabletest"
 	"github.com/lvskit/lvskit/ipvs"
@@ -78,5 +79,30 @@ func TestServicesAreListedInTheirOrder(t *testing.T) {
 		if want := id(uint16(i+1)%49 + 1); s.ID != want {
 			t.Errorf("%d: %v, want %v", i, s.ID, want)
 		}
+	}
+}
+
+// TestNobodyChangesTheTableDuringApply tries to, between its reading and its
+// change.
+func TestNobodyChangesTheTableDuringApply(t *testing.T) {
+	e := tableOnly(t)
+	mustAll(t, e.AddService(t.Context(), trashService))
+	other := trashService
+	other.ID.Addr = netip.MustParseAddrPort("192.0.2.2:80")
+	asked := false
+	_, err := e.Apply(t.Context(), nil, ipvs.Policy{Owns: func(ipvs.ServiceID) bool {
+		asked = true
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		for _, err := range []error{e.AddService(ctx, other), e.Flush(ctx), e.RemoveService(ctx, trashService.ID)} {
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%v", err)
+			}
+		}
+		return false
+	}})
+	mustAll(t, err)
+	if table := wholeTable(t, e); !asked || len(table) != 1 || table[trashService.ID].ID != trashService.ID {
+		t.Errorf("asked %v, the table is %+v", asked, table)
 	}
 }
