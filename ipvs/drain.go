@@ -14,9 +14,9 @@ import (
 type ConnectionKinds uint8
 
 const (
-	// ActiveConnections are established TCP and SCTP connections.
+	// ActiveConnections are TCP and SCTP connections that open or are established.
 	ActiveConnections ConnectionKinds = 1 << iota
-	// InactiveConnections are all others: TCP connections that open or close,
+	// InactiveConnections are all others: TCP connections that close,
 	// and every UDP connection.
 	InactiveConnections
 	// PersistentConnections are the persistence templates: clients that are
@@ -25,7 +25,7 @@ const (
 )
 
 // DrainConfig says what Drain waits for. The zero value waits, without a bound
-// of its own, for established connections and for persistence.
+// of its own, for active connections and for persistence.
 type DrainConfig struct {
 	// Timeout is how long to wait before the real server is removed with the
 	// connections it has then. Zero: as long as the context lives, which with
@@ -59,8 +59,8 @@ var ErrNotDraining = errors.New("its weight was set while it was being drained: 
 // Drain takes a real server out of a service without cutting its connections:
 // it sets its weight to zero, so that new connections go elsewhere, waits for
 // those it has, and removes it: when two looks in a row found nothing to wait
-// for (a connection that was just being opened at the first is inactive there, and
-// active at the second), or when the timeout is over.
+// for (to kernels before 4.8 a connection that was just being opened at the first is
+// inactive there, and active at the second), or when the timeout is over.
 //
 // Persistence works against draining: a remembered client is sent to its server
 // whatever the weight, and each connection renews the memory. The kernel forgets

@@ -12,7 +12,7 @@ type ServiceStatus struct {
 // DestinationStatus is a real server as the table has it.
 type DestinationStatus struct {
 	Destination
-	Active     int // connections in a state that counts as active (TCP: established)
+	Active     int // connections in a state that counts as active (TCP: opening or established)
 	Inactive   int // all other connections
 	Persistent int // persistence templates, of clients that are remembered
 	Stats      Stats
