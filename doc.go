@@ -1,7 +1,8 @@
 // Package lvskit is the map of a library for highly available load balancing
 // on Linux. It holds no code: import the package whose job you need.
 //
-//	ipvs    virtual services in the kernel (IPVS): real servers, connection sync, statistics
+//	ipvs    virtual services in the kernel (IPVS): real servers, connection sync, statistics;
+//	        ipvs/userspace is the same table without ip_vs, and the double for unit tests
 //	vrrp    who holds the virtual address: VRRP v2 and v3 (RFC 9568), beside keepalived or FRR
 //	vip     virtual addresses on interfaces, loopback and tunnel devices: put there, announced,
 //	        watched; ARP suppression
@@ -15,7 +16,8 @@
 //	examples/realserver  a real server behind it, by direct routing or by tunnel
 //	examples/vrrp        a virtual router: election, address, announcements
 //	examples/ha-proxy-pair  two machines with nginx and one address, which follows the living nginx
-//	examples/quickstart  a pair of directors and three web servers, under load, dying and coming back
+//	examples/quickstart  a pair of directors and three web servers, under load, dying and coming
+//	                     back; without any rights
 //	examples/cluster     a whole cluster of director and real servers on one machine
 //
 // # How they compose
@@ -46,6 +48,7 @@
 //	package  kernel                                  capabilities
 //	ipvs     with ip_vs, a module in most            CAP_NET_ADMIN in the initial
 //	         distributions                           user namespace
+//	         any, for ipvs/userspace                 none for ports from 1024 on
 //	vrrp     any                                     CAP_NET_RAW
 //	vip      any; marks addresses in the kernel      CAP_NET_ADMIN
 //	         since 5.18                              CAP_NET_RAW to announce
