@@ -100,8 +100,9 @@ type estate struct {
 type estateService struct {
 	Service          ipvs.Service // its destinations: the newest first
 	Stats            tally
-	DestinationStats []tally // of Service.Destinations
-	Sockets          int     // how many descriptors are its listening sockets: in order
+	DestinationStats []tally        // of Service.Destinations
+	Sockets          int            // how many descriptors are its listening sockets: in order
+	Clients          []estateClient `json:",omitempty"`
 }
 
 // parseEstate reads an estate that comes with that many descriptors.
@@ -127,6 +128,11 @@ func parseEstate(b []byte, descriptors int) (*estate, error) {
 		case svc.Sockets < 0 || svc.Sockets > descriptors:
 			return nil, fmt.Errorf("a table with %d sockets of %s", svc.Sockets, id)
 		}
+		for _, c := range svc.Clients {
+			if err := c.check(&svc.Service); err != nil {
+				return nil, err
+			}
+		}
 		known[id] = true
 		descriptors -= svc.Sockets
 	}
@@ -139,8 +145,10 @@ func parseEstate(b []byte, descriptors int) (*estate, error) {
 // estate is the table as it is. Engine.mu is held.
 func (e *Engine) estate() *estate {
 	s := &estate{Timeouts: e.timeouts, Services: make([]estateService, 0, len(e.services))}
+	now, clients := e.now(), 0
 	for _, svc := range e.services {
-		one := estateService{Service: svc.Service, Stats: svc.stats.reading()}
+		one := estateService{Service: svc.Service, Stats: svc.stats.reading(), Clients: svc.clients(now, clientsMost-clients)}
+		clients += len(one.Clients)
 		for _, d := range svc.dests {
 			one.Service.Destinations = append(one.Service.Destinations, d.Destination)
 			one.DestinationStats = append(one.DestinationStats, d.stats.reading())
@@ -157,24 +165,30 @@ func (e *Engine) settle(s *estate, before func(*estateService)) error {
 	e.timeouts = s.Timeouts
 	for _, one := range s.Services {
 		before(&one)
-		destinations := one.Service.Destinations
-		one.Service.Destinations = nil
-		if err := e.run(ipvs.Change{Op: ipvs.AddService, Service: one.Service}); err != nil {
+		alone := one.Service
+		alone.Destinations = nil
+		if err := e.run(ipvs.Change{Op: ipvs.AddService, Service: alone}); err != nil {
 			return fmt.Errorf("take over %s: %w", one.Service.ID, err)
 		}
-		for _, d := range slices.Backward(destinations) {
-			if err := e.run(ipvs.Change{Op: ipvs.AddDestination, Service: one.Service, Destination: d}); err != nil {
+		for _, d := range slices.Backward(one.Service.Destinations) {
+			if err := e.run(ipvs.Change{Op: ipvs.AddDestination, Service: alone, Destination: d}); err != nil {
 				return fmt.Errorf("take over %s -> %s: %w", one.Service.ID, d.Addr, err)
 			}
 		}
 	}
-	e.count(s, nil)
+	e.catchUp(s, nil)
 	return nil
 }
 
-// count adds what the counters of s have more than those of before, which is nil
-// for none. Engine.mu is held.
-func (e *Engine) count(s, before *estate) {
+// catchUp adds what the counters of s have more than those of before, which is
+// nil for none, and the clients. Engine.mu is held.
+func (e *Engine) catchUp(s, before *estate) {
+	now := e.now()
+	for _, one := range s.Services {
+		if svc := e.services[one.Service.ID]; svc != nil {
+			svc.remember(&one, now)
+		}
+	}
 	old := before.tallies()
 	for of, t := range s.tallies() {
 		svc := e.services[of.service]

@@ -9,9 +9,13 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// heirPatience is how long a successor waits for another one to be gone.
+const heirPatience = time.Second
 
 // runPlane is the plane's run, which ends when a successor runs.
 func (e *Engine) runPlane(ctx context.Context) error {
@@ -58,7 +62,7 @@ func (e *Engine) succeed(ctx context.Context, socket *handoverSocket) {
 	e.mu.Lock()
 	e.share(false)
 	if err == nil {
-		e.count(final, p.left)
+		e.catchUp(final, p.left)
 	}
 	e.mu.Unlock()
 	if err != nil {
@@ -196,7 +200,7 @@ func (s *succession) converse(ctx context.Context, l *link) {
 		return
 	}
 	runs := s.bequeath(ctx, l)
-	s.claim(0)
+	s.disclaim()
 	if !runs {
 		return
 	}
@@ -205,16 +209,26 @@ func (s *succession) converse(ctx context.Context, l *link) {
 	s.close()
 }
 
-// claim makes a process the heir, unless there is one: then it is that one. Zero
-// is nobody.
+// claim makes a process the heir, unless there is one: then it is that one. One
+// that has just been killed has a moment to be found missing.
 func (s *succession) claim(pid int) (other int) {
+	for end := time.Now().Add(heirPatience); ; time.Sleep(5 * time.Millisecond) {
+		s.mu.Lock()
+		other = s.heir
+		if other == 0 {
+			s.heir = pid
+		}
+		s.mu.Unlock()
+		if other == 0 || time.Now().After(end) {
+			return other
+		}
+	}
+}
+
+func (s *succession) disclaim() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if pid != 0 && s.heir != 0 {
-		return s.heir
-	}
-	s.heir = pid
-	return 0
+	s.heir = 0
 }
 
 // bequeath hands the estate to a successor, and tells whether it runs. Until

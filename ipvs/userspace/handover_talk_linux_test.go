@@ -84,11 +84,15 @@ func listening(t *testing.T, e *Engine) {
 // filled adds services of TCP and UDP that nobody calls.
 func filled(t *testing.T, e *Engine, n int) {
 	t.Helper()
-	for range n {
-		addr := freeAddr(t, "127.0.0.1")
-		for _, protocol := range []ipvs.Protocol{ipvs.TCP, ipvs.UDP} {
-			id := ipvs.ServiceID{Protocol: protocol, Addr: addr}
-			if err := e.AddService(t.Context(), ipvs.Service{ID: id, Scheduler: ipvs.RR}); err != nil {
+	for i := range 2 * n {
+		id := ipvs.ServiceID{Protocol: []ipvs.Protocol{ipvs.TCP, ipvs.UDP}[i%2]}
+		for {
+			id.Addr = freeAddr(t, "127.0.0.1")
+			err := e.AddService(t.Context(), ipvs.Service{ID: id, Scheduler: ipvs.RR})
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, unix.EADDRINUSE) && !errors.Is(err, fs.ErrExist) { // somebody else had it, or we
 				t.Fatal(err)
 			}
 		}

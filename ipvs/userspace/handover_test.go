@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/lvskit/lvskit/ipvs"
 )
@@ -47,6 +49,11 @@ func TestHeadIsRefused(t *testing.T) {
 	}
 }
 
+var addrs = cmp.Options{
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+}
+
 // anEstate is what version 1 writes: testdata/estate.json.
 func anEstate() *estate {
 	return &estate{
@@ -66,6 +73,7 @@ func anEstate() *estate {
 				Stats:            tally{7, 70, 60, 7000, 6000},
 				DestinationStats: []tally{{4, 40, 30, 4000, 3000}, {3, 30, 30, 3000, 3000}},
 				Sockets:          2,
+				Clients:          []estateClient{{netip.MustParseAddr("198.51.100.0"), 1, 30 * time.Second}},
 			},
 			{
 				Service:          ipvs.Service{ID: ipvs.ServiceID{Protocol: ipvs.UDP, Addr: netip.MustParseAddrPort("[2001:db8::1]:53")}, Scheduler: ipvs.RR},
@@ -85,7 +93,7 @@ func TestEstateIsReadAsVersion1WroteIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(anEstate(), got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(anEstate(), got, addrs); diff != "" {
 		t.Error(diff)
 	}
 	written, err := json.MarshalIndent(anEstate(), "", "  ")
@@ -123,6 +131,9 @@ func TestEstateIsRefused(t *testing.T) {
 		{"a real server that cannot be", edited(func(s *estate) { s.Services[0].Service.Destinations[0].Weight = -1 }), 3, "cannot be"},
 		{"counters are missing", edited(func(s *estate) { s.Services[0].DestinationStats = nil }), 3, "counters"},
 		{"fewer sockets than none", edited(func(s *estate) { s.Services[0].Sockets = -1 }), 0, "-1 sockets"},
+		{"a client of no real server", edited(func(s *estate) { s.Services[0].Clients[0].Destination = 2 }), 3, "a client"},
+		{"a client for ever", edited(func(s *estate) { s.Services[0].Clients[0].Left = 1 << 62 }), 3, "a client"},
+		{"a client without an address", edited(func(s *estate) { s.Services[0].Clients[0].Client = netip.Addr{} }), 3, "a client"},
 		{"a timeout below zero", edited(func(s *estate) { s.Timeouts.UDP = -1 }), 3, "timeout"},
 	} {
 		if _, err := parseEstate([]byte(tt.body), tt.descriptors); err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -175,8 +186,9 @@ func TestTallyMinus(t *testing.T) {
 }
 
 // The counters of a successor go on where those of the predecessor were, with
-// what came between its first word and its last.
-func TestSettleAndCount(t *testing.T) {
+// what came between its first word and its last, and its clients stay with their
+// real servers.
+func TestSettleAndCatchUp(t *testing.T) {
 	e, err := Open(Config{TableOnly: true})
 	if err != nil {
 		t.Fatal(err)
@@ -184,21 +196,28 @@ func TestSettleAndCount(t *testing.T) {
 	first, last := anEstate(), anEstate()
 	last.Services[0].Stats[0] += 5
 	last.Services[0].DestinationStats[1][0] += 5
+	late := netip.MustParseAddr("203.0.113.0")
+	last.Services[0].Clients = append(last.Services[0].Clients, estateClient{late, 0, time.Minute})
 	e.mu.Lock()
 	err = e.settle(first, func(*estateService) {})
-	e.count(last, first)
+	e.catchUp(last, first)
 	again := e.estate()
 	e.mu.Unlock()
 	if err != nil {
 		t.Fatal(err)
 	}
+	clients := again.Services[0].Clients
+	slices.SortFunc(clients, func(a, b estateClient) int { return a.Client.Compare(b.Client) })
+	for i := range clients {
+		if want := last.Services[0].Clients[i].Left; clients[i].Left > want || clients[i].Left < want-10*time.Second {
+			t.Errorf("client %s is remembered for %v, want %v", clients[i].Client, clients[i].Left, want)
+		}
+		clients[i].Left = last.Services[0].Clients[i].Left
+	}
 	for i := range last.Services {
 		last.Services[i].Sockets = 0
-		if len(last.Services[i].DestinationStats) == 0 {
-			again.Services[i].DestinationStats = nil
-		}
 	}
-	if diff := cmp.Diff(last, again, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(last, again, addrs, cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
 	}
 	have, err := e.Services(t.Context())
@@ -207,5 +226,14 @@ func TestSettleAndCount(t *testing.T) {
 	}
 	if got := have[0].Stats; got.Connections != 12 || got.ConnectionRate != 0 {
 		t.Errorf("the statistics are %+v, want 12 connections, and no rate of another's", got)
+	}
+	for client, want := range map[string]string{"198.51.100.77:4242": "10.0.0.1:8080", "203.0.113.77:4242": "10.0.0.2:8080"} {
+		e.mu.Lock()
+		s := e.services[first.Services[0].Service.ID]
+		template := s.templates.find(s.templateKey(flow{client: netip.MustParseAddrPort(client)}))
+		e.mu.Unlock()
+		if template == nil || template.dest.Addr.String() != want {
+			t.Errorf("client %s is not remembered with %s", client, want)
+		}
 	}
 }

@@ -64,8 +64,8 @@ func TestProxyIsReadByOthers(t *testing.T) {
 			t.Run(reader.name+" "+at.name, func(t *testing.T) {
 				need.Program(t, reader.name)
 				h := labtest.Host(t, labtest.New(t), "all")
-				labtest.Run(t, h, "ip", "addr", "add", "::7/128", "dev", "lo")
-				labtest.Run(t, h, "ip", "addr", "add", "::2/128", "dev", "lo")
+				labtest.Run(t, h, "ip", "addr", "add", "::7/128", "dev", "lo", "nodad")
+				labtest.Run(t, h, "ip", "addr", "add", "::2/128", "dev", "lo", "nodad")
 				dir := t.TempDir()
 				if err := os.Chmod(dir, 0o755); err != nil {
 					t.Fatal(err)

@@ -75,8 +75,13 @@ func sockAddr(sa unix.Sockaddr) netip.AddrPort {
 }
 
 func TestDialAllocatesNothing(t *testing.T) {
-	w := new(worker)
-	c := towards(serve(t, "127.0.0.1", func(*net.TCPConn) {}), netip.AddrPort{}, SourceLocal)
+	to := freeAddr(t, "127.0.0.1")
+	listening, err := listenOne(to, 1000, false) // nobody takes them: that would allocate
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(listening)
+	w, c := new(worker), towards(to, netip.AddrPort{}, SourceLocal)
 	for _, typ := range []int{unix.SOCK_STREAM, unix.SOCK_DGRAM} {
 		if n := testing.AllocsPerRun(100, func() {
 			fd, _, err := w.dial(c, typ)
