@@ -13,6 +13,10 @@ import (
 // joinMost is how long Run waits for Probers that take no notice of their context.
 const joinMost = 10 * time.Second
 
+// roundLeast is how long the loop sleeps at least, so that thousands of checks a second
+// do not wake it up thousands of times.
+const roundLeast = time.Millisecond
+
 // errGone is the result of a Prober that has ended its goroutine.
 var errGone = inconclusive(errors.New("the Prober ended its goroutine (runtime.Goexit)"))
 
@@ -134,7 +138,7 @@ func (l *loop) turn(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		timer.Reset(l.round())
+		timer.Reset(max(l.round(), roundLeast))
 	}
 }
 
