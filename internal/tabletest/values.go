@@ -83,6 +83,9 @@ var badIDs = map[string]ipvs.ServiceID{
 	"a multicast in mapped form":   tcp("[::ffff:224.0.0.1]:80"),
 }
 
+// tooHeavy is a weight above the largest; where an int has 32 bits, one below zero.
+var tooHeavy = func() int { w := maxWeight; w++; return w }()
+
 // badDestinations are refused by a TCP service of 192.0.2.1:80.
 var badDestinations = map[string]ipvs.Destination{
 	"no address":                       {Forward: ipvs.ForwardMasq},
@@ -92,7 +95,7 @@ var badDestinations = map[string]ipvs.Destination{
 	"an IPv6 address":                  masq("[fd00::1]:80", 1),
 	"port 0":                           masq("10.0.0.1:0", 1),
 	"a weight below 0":                 masq("10.0.0.1:80", -1),
-	"a weight too large":               masq("10.0.0.1:80", maxWeight+1),
+	"a weight too large":               masq("10.0.0.1:80", tooHeavy),
 	"a lower threshold without upper":  {Addr: addr("10.0.0.1:80"), Forward: ipvs.ForwardMasq, Lower: 1},
 	"a lower threshold above upper":    {Addr: addr("10.0.0.1:80"), Forward: ipvs.ForwardMasq, Upper: 4, Lower: 5},
 	"an upper threshold too large":     {Addr: addr("10.0.0.1:80"), Forward: ipvs.ForwardMasq, Upper: maxThreshold + 1},

@@ -49,7 +49,13 @@ type Config struct {
 
 	// Handover is the path of a unix socket by which an Engine gives its table
 	// and its listening sockets to a successor with the same path, so that a
-	// restart refuses no connection. Empty: none.
+	// restart refuses no connection: at most 103 bytes, in a directory that both
+	// processes may write. Empty: none.
+	//
+	// While Run runs the Engine listens there, for processes of the same user and
+	// of root. Open of the successor takes the table, and its Run takes over; then
+	// Run of this one drains and ends with ErrSucceeded. So start the new program
+	// before ending the old one.
 	Handover string
 }
 
@@ -64,8 +70,16 @@ const (
 	// TCP connection's data and of the first packet of each UDP session. The
 	// real server has to expect it.
 	SourceProxy
-	// SourceTransparent is the client's own address and port (IP_TRANSPARENT).
-	// It takes CAP_NET_ADMIN, and the answers of the real server must be routed
-	// back through this machine and to this socket.
+	// SourceTransparent is the client's own address and port (IP_TRANSPARENT). It
+	// takes CAP_NET_ADMIN or CAP_NET_RAW; without, AddService answers
+	// fs.ErrPermission. Client and real server must be of one family. The real
+	// server's route to its clients must lead through this machine, which has to
+	// keep the answers instead of passing them on:
+	//
+	//	nft add rule inet T prerouting meta l4proto { tcp, udp } socket transparent 1 meta mark set 1 accept
+	//	ip rule add fwmark 1 lookup 100
+	//	ip route add local default dev lo table 100
+	//
+	// in a chain of hook prerouting and priority mangle, and likewise by ip -6.
 	SourceTransparent
 )

@@ -126,11 +126,18 @@ type succession struct {
 // own socket must have taken the name of this one before this one goes.
 func (s *succession) serve(ctx context.Context) {
 	defer s.wg.Wait()
-	defer context.AfterFunc(ctx, func() {
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
 		if !errors.Is(context.Cause(ctx), ErrSucceeded) {
 			s.close()
 		}
-	})()
+	})
+	defer func() {
+		if !stop() {
+			<-ended // the socket has no name any more
+		}
+	}()
 	for {
 		conn, err := s.socket.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {
