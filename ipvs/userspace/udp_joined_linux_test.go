@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -183,4 +184,41 @@ func TestUDPLosesNothing(t *testing.T) {
 			t.Errorf("%d datagrams were not sent", n)
 		}
 	}
+}
+
+// TestUDPAllocatesNothing has datagrams of a client with a session go there and
+// back.
+func TestUDPAllocatesNothing(t *testing.T) {
+	const datagrams = 2000
+	server := onLoopback(t)
+	d := directUDP(t, Config{Workers: 1}, "127.0.0.1", nil, server.LocalAddr().(*net.UDPAddr).AddrPort())
+	c := d.client(t)
+	buf := make([]byte, 100)
+	exchange := func() {
+		c.Write(buf[:10])
+		n, from, err := server.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.WriteToUDPAddrPort(buf[:n], from)
+		if _, err := c.Read(buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exchange()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range datagrams {
+		exchange()
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.Mallocs - before.Mallocs; n > datagrams/10 {
+		t.Errorf("%d allocations for %d datagrams", n, datagrams)
+	}
+}
+
+func onLoopback(t testing.TB) *net.UDPConn {
+	c := listenUDPAt(t, "127.0.0.1:0")
+	t.Cleanup(func() { c.Close() })
+	return c
 }
