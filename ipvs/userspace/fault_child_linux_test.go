@@ -106,8 +106,8 @@ func TestIdleConnections(t *testing.T) {
 		full := o.used(t)
 		each := float64(full.resident-empty.resident) / float64(n)
 		t.Logf("%d connections: %.0f bytes and %.2f descriptors each", n, each, float64(full.descriptors-empty.descriptors)/float64(n))
-		if each > 2048 {
-			t.Errorf("a connection takes %.0f bytes, want 2048 at most", each)
+		if each > bytesMost {
+			t.Errorf("a connection takes %.0f bytes, want %d at most", each, bytesMost)
 		}
 		if fds := full.descriptors - empty.descriptors; fds > 2*n+spareMost {
 			t.Errorf("%d descriptors for %d connections", fds, n)
