@@ -95,12 +95,6 @@ func (m module) short(importPath string) string {
 	return importPath
 }
 
-// public tells a package that users import from the examples and internals.
-func (m module) public(importPath string) bool {
-	top, _, _ := strings.Cut(m.short(importPath), "/")
-	return importPath != m.Path && top != "examples" && top != "internal"
-}
-
 // hasTests tells whether there is a test file.
 func (p pkg) hasTests() bool { return len(p.TestGoFiles)+len(p.XTestGoFiles) > 0 }
 

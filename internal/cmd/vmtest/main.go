@@ -6,9 +6,8 @@
 // what to install), checks format, vet, staticcheck and builds for other systems,
 // runs the tests with the race detector on this machine, and then runs them as
 // root in a QEMU machine with a Debian kernel that has IPVS. There everything
-// that a test can need is promised: a skip for want of it is a failure; the
-// packages that users import have the race detector there too. The packages
-// are ./... by default.
+// that a test can need is promised: a skip for want of it is a failure; package
+// ipvs has the race detector there too. The packages are ./... by default.
 //
 //	-only stages    checks, machine, vm: some of them, separated by commas
 //	-kernel series  6.12 (the default: the kernel that the benchmarks are made for), 6.1 or all,

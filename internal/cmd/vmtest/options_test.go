@@ -39,21 +39,3 @@ func TestParseSaysWhatItDoesNotKnow(t *testing.T) {
 		}
 	}
 }
-
-func TestPublicPackages(t *testing.T) {
-	m := module{Path: "example.com/m"}
-	for path, want := range map[string]bool{
-		"example.com/m":                       false, // the map alone
-		"example.com/m/ipvs":                  true,
-		"example.com/m/ipvs/userspace":        true,
-		"example.com/m/internal/lab":          false,
-		"example.com/m/examples/director":     false,
-		"example.com/m/internalized":          true,
-		"example.com/m/examples":              false,
-		"example.com/m/internal/cmd/vmtest/x": false,
-	} {
-		if got := m.public(path); got != want {
-			t.Errorf("public(%q) is %v, want %v", path, got, want)
-		}
-	}
-}
