@@ -9,10 +9,9 @@ type plane interface {
 	// run forwards until the end of ctx, drains, and joins its threads. It may
 	// be called again then.
 	run(ctx context.Context) error
-	// pause stops taking what is new, on all fronts, and resume ends that. What
-	// has begun goes on.
+	// pause stops taking what is new, on all fronts, for good. What has begun goes
+	// on.
 	pause()
-	resume()
 	// close ends run, without draining, waits for it and closes all sockets. It
 	// is called without the Engine's mutex.
 	close() error

@@ -86,8 +86,7 @@ func (ws *workers) each(f func(*worker)) {
 	}
 }
 
-func (ws *workers) pause()  { ws.each(func(w *worker) { w.hold(holdHandover) }) }
-func (ws *workers) resume() { ws.each(func(w *worker) { w.release(holdHandover) }) }
+func (ws *workers) pause() { ws.each(func(w *worker) { w.hold(holdHandover) }) }
 
 // run has each worker forward in a goroutine of its own until ctx ends, and
 // then drains. The error of one ends all.
