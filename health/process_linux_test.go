@@ -38,7 +38,25 @@ func sleeper(t testing.TB, name string, args ...string) *exec.Cmd {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
+	executed(t, cmd)
 	return cmd
+}
+
+// executed waits until a process that was started has its name and its arguments:
+// Start can return while it still has its parent's.
+func executed(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	for range 1000 {
+		args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(args), cmd.Path) {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("process %d still has its parent's arguments after a second", cmd.Process.Pid)
 }
 
 func copyFile(to, from string) error {
@@ -141,6 +159,7 @@ func TestProcessOfAScriptByItsName(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	executed(t, cmd)
 	finds(t, &Process{Name: name}, "")
 	in.Close()
 	_ = cmd.Wait()

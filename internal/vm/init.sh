@@ -37,8 +37,8 @@ p9 out /new/run/lvskit/out cache=none
 # What lies where the machine has memory of its own is put there again.
 while read -r dir; do
 	case $dir in /tmp/*|/run/*|/dev/shm/*) layer source "/ro$dir" "/new$dir";; esac
-done < /new/run/lvskit/in/source
+done < /new/run/lvskit/out/source
 
 echo lvskit > /proc/sys/kernel/hostname
 echo ready > /new/run/lvskit/out/ready
-exec $b switch_root /new /bin/sh /run/lvskit/in/start
+exec $b switch_root /new /bin/sh /run/lvskit/out/start

@@ -26,8 +26,8 @@ const (
 type Machine struct {
 	Kernel Kernel
 	Script string // for sh, run as root; the machine ends with it
-	In     string // a folder to read from inside, at GuestIn; Run adds files of its own
-	Out    string // a folder to write to from inside, at GuestOut; what is there is ahead of the console
+	In     string // a folder to read from inside, at GuestIn; machines can share it
+	Out    string // a folder to write to from inside, at GuestOut, with files of Run; what is there is ahead of the console
 	Source string // a folder to have inside even if it is below /tmp or /run, which are the machine's own
 
 	CPUs        int  // 0 is 2
@@ -122,7 +122,7 @@ func (m *Machine) share() error {
 	for name, data := range map[string]string{
 		"start": string(startScript), "script": m.Script, "source": m.Source + "\n",
 	} {
-		if err := os.WriteFile(filepath.Join(m.In, name), []byte(data), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(m.Out, name), []byte(data), 0o755); err != nil {
 			return err
 		}
 	}

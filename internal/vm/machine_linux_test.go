@@ -87,7 +87,7 @@ func TestShareWritesWhatTheMachineStartsFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{"script": m.Script, "source": "/tmp/checkout\n", "start": string(startScript)} {
-		if got, err := os.ReadFile(filepath.Join(m.In, name)); err != nil || string(got) != want {
+		if got, err := os.ReadFile(filepath.Join(m.Out, name)); err != nil || string(got) != want {
 			t.Errorf("%s: got %q, %v", name, got, err)
 		}
 	}

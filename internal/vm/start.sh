@@ -14,7 +14,7 @@ ip link set lo up
 		sleep 5
 	done
 ) &
-sh /run/lvskit/in/script < /dev/null
+sh $out/script < /dev/null
 echo done > $out/done
 echo o > /proc/sysrq-trigger
 sleep 600
