@@ -1,0 +1,59 @@
+package nat
+
+import "context"
+
+// A backend has the rules in the kernel. Its methods are called one at a time.
+type backend interface {
+	// kind is what it is: not Auto, not IPTables.
+	kind() Backend
+	// read reads what is there.
+	read(ctx context.Context) (*state, error)
+	// current is read, or what was read or written last if nobody has changed
+	// anything since.
+	current(ctx context.Context) (*state, error)
+	// write makes the changes to what was read, all of them or none. Rules that are
+	// tried in order are put where want has them, behind all others where want is nil.
+	// A state that is not there or not sound is written from the beginning:
+	// then want is not nil.
+	write(ctx context.Context, have *state, changes []Change, want []Rule) error
+	// clear removes all that is ours, be it sound or not.
+	clear(ctx context.Context) error
+	// watch calls tell whenever something may have changed, until the context ends.
+	watch(ctx context.Context, tell func()) error
+	// forget removes from conntrack what the changes have made stale.
+	forget(ctx context.Context, changes []Change) error
+	close() error
+}
+
+// state is what the kernel has of ours.
+type state struct {
+	there bool // something of ours
+	sound bool // all of it is as we write it
+	rules []RuleStatus
+	nft   nftState // of the backend of nftables
+
+	index     map[Rule]bool      // of rules; see has
+	published map[published]Rule // of the exact ones
+}
+
+// list is the rules without their counters.
+func (s *state) list() []Rule {
+	list := make([]Rule, len(s.rules))
+	for i := range s.rules {
+		list[i] = s.rules[i].Rule
+	}
+	return list
+}
+
+// nftState is what a change of the table has to know.
+type nftState struct {
+	handles map[string]map[Rule]uint64 // by chain
+	// The sets of hairpins that are there, empty ones too.
+	hairpins map[hairpinLength]bool
+}
+
+// hairpinLength is what such a set is for.
+type hairpinLength struct {
+	v6   bool
+	bits int
+}
