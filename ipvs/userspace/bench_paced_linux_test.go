@@ -107,7 +107,9 @@ func (g *generator) rest() error {
 		return err
 	}
 	fmt.Println("idle")
-	select {}
+	for { // select would be a deadlock to the runtime
+		time.Sleep(time.Hour)
+	}
 }
 
 // flood keeps so many datagrams of each client on the way, and sends them again
