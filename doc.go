@@ -7,6 +7,7 @@
 //	vip     virtual addresses on interfaces, loopback and tunnel devices: put there, announced,
 //	        watched; ARP suppression
 //	health  which servers live: probes, thresholds, what results mean for a pool or a priority
+//	nat     SNAT, masquerade, DNAT and redirect of a gateway, by nftables or iptables
 //	sysctl  the kernel settings that each role in a cluster needs
 //
 // The packages do not import each other. A program composes them in its main;
@@ -16,6 +17,8 @@
 //	examples/realserver  a real server behind it, by direct routing or by tunnel
 //	examples/vrrp        a virtual router: election, address, announcements
 //	examples/ha-proxy-pair  two machines with nginx and one address, which follows the living nginx
+//	examples/gateway     the firewall between an inside network and the world
+//	examples/nodeport    a pair of balancers in front of the nodes of Kubernetes
 //	examples/quickstart  a pair of directors and three web servers, under load, dying and coming
 //	                     back; without any rights
 //	examples/cluster     a whole cluster of director and real servers on one machine
@@ -55,6 +58,8 @@
 //	health   any                                     none; CAP_NET_ADMIN for firewall
 //	                                                 marks, CAP_NET_RAW for ICMP where
 //	                                                 ping sockets are not allowed
+//	nat      with nf_tables, or iptables and its     CAP_NET_ADMIN
+//	         programs
 //	sysctl   any; net/ipv4/vs once ip_vs is loaded   CAP_NET_ADMIN, and /proc/sys
 //	                                                 read-write for what is not of
 //	                                                 one interface

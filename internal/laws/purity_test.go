@@ -13,6 +13,7 @@ var loops = map[string]string{
 	"health/run.go":            "runs the probes when they are due",
 	"ipvs/userspace/engine.go": "says at what time connections come and go",
 	"ipvs/drain.go":            "waits for the connections of a real server to end",
+	"nat/run.go":               "keeps the rules when the kernel tells of changes",
 	"vrrp/run.go":              "runs the loop and what is beside it",
 	"vip/run.go":               "watches the addresses and puts them back",
 	"health/tls.go":            "compares the ends of certificates with the clock",
