@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -39,6 +38,3 @@ func openNamespace(path string) (namespace, error) {
 func (ns namespace) path() string { return fmt.Sprintf("/proc/self/fd/%d", ns.file.Fd()) }
 
 func (ns namespace) close() error { return ns.file.Close() }
-
-// forget removes the UDP flows that the changes have made stale from conntrack.
-func (ns namespace) forget(ctx context.Context, changes []Change) error { return nil }
