@@ -274,12 +274,6 @@ func (r Rule) chains() []string {
 	return []string{"dnat"}
 }
 
-// local tells a rule that the gateway's own connections come to as well: what
-// leads them to certain addresses, not what catches all that passes by.
-func (r Rule) local() bool {
-	return r.Action == DNAT && r.In == "" && r.Destination.IsValid()
-}
-
 func (w *nftWriter) removeOrdered(changes []Change) {
 	for _, ch := range changes {
 		if ch.Op != RemoveRule {

@@ -53,14 +53,6 @@ func (r Rule) expressions(shift *nftables.Set) []expr.Any {
 	return m.exprs
 }
 
-// family is that of the rule's packets.
-func (r Rule) family() Family {
-	if f := r.told(); f != AnyFamily {
-		return f
-	}
-	return r.Family
-}
-
 // match is a rule that is being put together.
 type match struct {
 	v6    bool
@@ -171,6 +163,3 @@ func (m *match) target(r Rule, shift *nftables.Set) {
 		})
 	}
 }
-
-// shifts tells a rule whose ports are shifted and that is not looked up.
-func (r Rule) shifts() bool { return r.Action.destination() && r.ToPort.Len() > 1 && !r.Exact() }

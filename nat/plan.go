@@ -35,21 +35,24 @@ func (c Change) String() string {
 // Where rules have changed places, and the places matter (see Rule), some are
 // removed and added again. Two rules that publish the same port of the same
 // address, or the same rule twice, are an error, as is an invalid rule.
-func Plan(have, want []Rule) ([]Change, error) {
-	have, want = normal(have), normal(want)
-	if err := check(want); err != nil {
+func Plan(have, want []Rule) ([]Change, error) { return plan(normal(have), normal(want)) }
+
+// plan is Plan of rules in their normal form.
+func plan(have, want []Rule) ([]Change, error) {
+	wanted, err := check(want)
+	if err != nil {
 		return nil, err
 	}
-	keep := common(have, want)
-	var changes []Change
-	for _, r := range have {
-		if !keep[r] {
-			changes = append(changes, Change{RemoveRule, r})
+	kept, stays, n := common(have, want, wanted)
+	changes := make([]Change, 0, len(have)+len(want)-2*n)
+	for i := range have {
+		if !kept[i] {
+			changes = append(changes, Change{RemoveRule, have[i]})
 		}
 	}
-	for _, r := range want {
-		if !keep[r] {
-			changes = append(changes, Change{AddRule, r})
+	for i := range want {
+		if !stays[i] {
+			changes = append(changes, Change{AddRule, want[i]})
 		}
 	}
 	return changes, nil
@@ -58,42 +61,48 @@ func Plan(have, want []Rule) ([]Change, error) {
 // normal is the one form in which rules that mean the same are equal.
 func normal(rules []Rule) []Rule {
 	out := make([]Rule, len(rules))
-	for i, r := range rules {
-		out[i] = r.normal()
+	for i := range rules {
+		out[i] = rules[i]
+		out[i].normalize()
 	}
 	return out
 }
 
 func (r Rule) normal() Rule {
-	if r.told() != AnyFamily && (r.Family == AnyFamily || r.Family == r.told()) {
+	r.normalize()
+	return r
+}
+
+func (r *Rule) normalize() {
+	if r.Family != AnyFamily && r.Family == r.told() {
 		r.Family = AnyFamily
 	}
 	if r.Action == DNAT && r.ToPort == r.DestinationPort {
 		r.ToPort = Ports{}
 	}
-	return r
 }
 
-// check refuses rules that are invalid alone or together.
-func check(rules []Rule) error {
-	places := make(map[published]Rule, len(rules))
-	all := make(map[Rule]bool, len(rules))
-	for _, r := range rules {
-		if err := r.Validate(); err != nil {
-			return err
+// check refuses rules that are invalid alone or together, and finds the others.
+func check(rules []Rule) (*index, error) {
+	all := newIndex(len(rules))
+	places := make(map[published]int32, len(rules))
+	for i := range rules {
+		r := &rules[i]
+		if err := r.valid(); err != nil {
+			return nil, err
 		}
-		if all[r] {
-			return &OpError{Op: "validate", Object: r.String(), Err: invalid("the rule is there twice")}
+		if all.find(rules, r) >= 0 {
+			return nil, &OpError{Op: "validate", Object: r.String(), Err: invalid("the rule is there twice")}
 		}
-		all[r] = true
+		all.add(rules, i)
 		for p := range r.publishes() {
 			if other, ok := places[p]; ok {
-				return &OpError{Op: "validate", Object: r.String(), Err: invalidf("it publishes what another rule publishes (%s)", other)}
+				return nil, &OpError{Op: "validate", Object: r.String(), Err: invalidf("it publishes what another rule publishes (%s)", rules[other])}
 			}
-			places[p] = r
+			places[p] = int32(i)
 		}
 	}
-	return nil
+	return all, nil
 }
 
 // published is a port of an address: what exact rules are looked up by.
@@ -135,37 +144,39 @@ func (r Rule) publishes() func(yield func(published, netip.AddrPort) bool) {
 	}
 }
 
-// common is what both lists have: exact rules in any order, and of the others as
-// many as can stay where they are.
-func common(have, want []Rule) map[Rule]bool {
-	keep := make(map[Rule]bool, len(want))
-	wanted := make(map[Rule]int, len(want)) // and its place among the ordered
-	for _, r := range want {
-		wanted[r] = len(wanted)
+// common is what both lists have, as marks in each and their number: exact rules
+// in any order, and of the others as many as can stay where they are.
+func common(have, want []Rule, wanted *index) (kept, stays []bool, n int) {
+	kept, stays = make([]bool, len(have)), make([]bool, len(want))
+	keep := func(i, place int) {
+		kept[i], stays[place] = true, true
+		n++
 	}
-	var ordered []Rule
-	for _, r := range have {
-		if _, ok := wanted[r]; !ok {
-			continue
+	var ordered, places []int // in have and in want
+	for i := range have {
+		place := wanted.find(want, &have[i])
+		switch {
+		case place < 0 || stays[place]:
+		case have[i].Exact():
+			keep(i, place)
+		default:
+			ordered, places = append(ordered, i), append(places, place)
 		}
-		if r.Exact() {
-			keep[r] = true
-		} else {
-			ordered = append(ordered, r)
+	}
+	for _, i := range rising(places) {
+		if !stays[places[i]] {
+			keep(ordered[i], places[i])
 		}
 	}
-	for _, r := range rising(ordered, wanted) {
-		keep[r] = true
-	}
-	return keep
+	return kept, stays, n
 }
 
-// rising is a longest part of the list whose places rise.
-func rising(list []Rule, place map[Rule]int) []Rule {
+// rising is a longest part of the list that rises, as indexes.
+func rising(list []int) []int {
 	ends := []int{} // of the best rises of each length: indexes into list
 	before := make([]int, len(list))
-	for i, r := range list {
-		n, _ := slices.BinarySearchFunc(ends, place[r], func(e, p int) int { return place[list[e]] - p })
+	for i, v := range list {
+		n, _ := slices.BinarySearchFunc(ends, v, func(e, v int) int { return list[e] - v })
 		before[i] = -1
 		if n > 0 {
 			before[i] = ends[n-1]
@@ -176,10 +187,10 @@ func rising(list []Rule, place map[Rule]int) []Rule {
 			ends[n] = i
 		}
 	}
-	var out []Rule
+	var out []int
 	if len(ends) > 0 {
 		for i := ends[len(ends)-1]; i >= 0; i = before[i] {
-			out = append(out, list[i])
+			out = append(out, i)
 		}
 	}
 	slices.Reverse(out)

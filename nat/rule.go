@@ -205,8 +205,8 @@ func end(b *strings.Builder, key string, p netip.Prefix, ports Ports) {
 }
 
 // told is the family that the rule's addresses tell.
-func (r Rule) told() Family {
-	for _, a := range []netip.Addr{r.Source.Addr(), r.Destination.Addr(), r.Original.Addr(), r.To, r.Hairpin.Addr()} {
+func (r *Rule) told() Family {
+	for _, a := range [...]netip.Addr{r.To, r.Destination.Addr(), r.Source.Addr(), r.Original.Addr(), r.Hairpin.Addr()} {
 		switch {
 		case !a.IsValid():
 		case a.Unmap().Is4():
@@ -217,3 +217,20 @@ func (r Rule) told() Family {
 	}
 	return AnyFamily
 }
+
+// family is that of the rule's packets.
+func (r Rule) family() Family {
+	if f := r.told(); f != AnyFamily {
+		return f
+	}
+	return r.Family
+}
+
+// local tells a rule that the gateway's own connections come to as well: what
+// leads them to certain addresses, not what catches all that passes by.
+func (r Rule) local() bool {
+	return r.Action == DNAT && r.In == "" && r.Destination.IsValid()
+}
+
+// shifts tells a rule whose ports are shifted and that is not looked up.
+func (r Rule) shifts() bool { return r.Action.destination() && r.ToPort.Len() > 1 && !r.Exact() }

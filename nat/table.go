@@ -309,10 +309,11 @@ func (s *state) changes(op ChangeOp, rules []Rule) ([]Change, error) {
 		}
 		changes = append(changes, Change{op, r})
 	}
+	var err error
 	if op == AddRule {
-		return changes, check(normal(rules))
+		_, err = check(normal(rules))
 	}
-	return changes, nil
+	return changes, err
 }
 
 // free refuses a rule that can not be added.

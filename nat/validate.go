@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 )
@@ -12,30 +13,28 @@ const (
 
 // Validate reports the first thing about a rule that no backend can do. The error
 // is an *OpError and matches fs.ErrInvalid; its text says what to do.
-func (r Rule) Validate() error {
+func (r Rule) Validate() error { return r.valid() }
+
+// valid is Validate without copying.
+func (r *Rule) valid() error {
 	if err := r.validate(); err != nil {
 		return &OpError{Op: "validate", Object: r.String(), Err: err}
 	}
 	return nil
 }
 
-func (r Rule) validate() error {
-	for _, check := range []func() error{r.checkName, r.checkFamily, r.checkPorts, r.checkSides, r.checkTarget, r.checkHairpin} {
-		if err := check(); err != nil {
-			return err
-		}
-	}
-	return nil
+func (r *Rule) validate() error {
+	return cmp.Or(r.checkName(), r.checkFamily(), r.checkPorts(), r.checkSides(), r.checkTarget(), r.checkHairpin())
 }
 
-func (r Rule) checkName() error {
+func (r *Rule) checkName() error {
 	if len(r.Name) > maxName {
 		return invalidf("the name has %d bytes: use at most %d", len(r.Name), maxName)
 	}
 	if i := strings.IndexFunc(r.Name, func(c rune) bool { return !nameRune(c) }); i >= 0 {
 		return invalidf("the name has %q: use letters, digits and ._:/-", r.Name[i:i+1])
 	}
-	for _, name := range []string{r.In, r.Out} {
+	for _, name := range [...]string{r.In, r.Out} {
 		if len(name) > maxInterface || strings.ContainsAny(name, " /\t\n\"+*") {
 			return invalidf("%q is no name of an interface: use at most %d bytes, without blanks, slashes and wildcards", name, maxInterface)
 		}
@@ -48,12 +47,12 @@ func nameRune(c rune) bool {
 }
 
 // checkFamily wants one family, and addresses in one form.
-func (r Rule) checkFamily() error {
+func (r *Rule) checkFamily() error {
 	family := r.Family
 	if family > IPv6 {
 		return invalidf("unknown family %d: use IPv4 or IPv6", family)
 	}
-	for _, p := range []netip.Prefix{r.Source, r.Destination, r.Original, r.Hairpin, prefixOf(r.To)} {
+	for _, p := range [...]netip.Prefix{r.Source, r.Destination, r.Original, r.Hairpin, prefixOf(r.To)} {
 		switch {
 		case p == netip.Prefix{}:
 			continue
@@ -86,8 +85,8 @@ func prefixOf(a netip.Addr) netip.Prefix {
 	return netip.PrefixFrom(a, a.BitLen())
 }
 
-func (r Rule) checkPorts() error {
-	for _, p := range []Ports{r.SourcePort, r.DestinationPort, r.OriginalPort, r.ToPort} {
+func (r *Rule) checkPorts() error {
+	for _, p := range [...]Ports{r.SourcePort, r.DestinationPort, r.OriginalPort, r.ToPort} {
 		switch {
 		case p == Ports{}:
 		case !r.Protocol.ported():
@@ -100,7 +99,7 @@ func (r Rule) checkPorts() error {
 }
 
 // checkSides refuses what is not known where the rule is looked at.
-func (r Rule) checkSides() error {
+func (r *Rule) checkSides() error {
 	switch {
 	case r.Action < DNAT || r.Action > Masquerade:
 		return invalid("no action: set Action to DNAT, Redirect, SNAT or Masquerade")
@@ -116,7 +115,7 @@ func (r Rule) checkSides() error {
 	return nil
 }
 
-func (r Rule) checkTarget() error {
+func (r *Rule) checkTarget() error {
 	switch r.Action {
 	case DNAT, SNAT:
 		if !r.To.IsValid() || r.To.IsUnspecified() || r.To.IsMulticast() {
@@ -139,7 +138,7 @@ func (r Rule) checkTarget() error {
 	return nil
 }
 
-func (r Rule) checkHairpin() error {
+func (r *Rule) checkHairpin() error {
 	switch {
 	case !r.Hairpin.IsValid():
 		return nil
