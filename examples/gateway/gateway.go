@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/lvskit/lvskit/nat"
+	"github.com/lvskit/lvskit/sysctl"
+)
+
+const (
+	// mend is how long a kernel setting that others have changed stays so.
+	mend = 5 * time.Second
+	// again is when the rules are watched again after that has failed.
+	again = time.Second
+	// farewell is how long the end may take, for example because another
+	// program has the lock of iptables.
+	farewell = 30 * time.Second
+)
+
+// gateway is the composition: two packages, one machine.
+type gateway struct {
+	config
+	out      io.Writer
+	settings *sysctl.Client
+	table    *nat.Table
+	want     []sysctl.Setting // what the last reload has left
+}
+
+func run(ctx context.Context, cfg config, hup <-chan os.Signal, out io.Writer) (err error) {
+	if cfg.remove {
+		return remove(ctx, cfg)
+	}
+	rules, err := cfg.read()
+	if err == nil {
+		err = cfg.interfaces()
+	}
+	if err != nil {
+		return err
+	}
+	g, err := open(cfg, out)
+	if err != nil {
+		return err
+	}
+	defer g.table.Close()
+	if cfg.plan {
+		return g.plan(ctx, rules)
+	}
+	release, err := cfg.only()
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := g.check(ctx, rules); err != nil {
+		return err
+	}
+	if !cfg.keep {
+		defer func() { err = errors.Join(err, g.down()) }()
+	}
+	if err := g.apply(ctx, rules); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "ready")
+	return g.live(ctx, hup)
+}
+
+func open(cfg config, out io.Writer) (g *gateway, err error) {
+	g = &gateway{config: cfg, out: out}
+	g.settings, err = sysctl.New(sysctl.Config{Record: filepath.Join(cfg.runDir, cfg.name+".sysctl")})
+	if err != nil {
+		return nil, err
+	}
+	g.table, err = nat.Open(nat.Config{Name: cfg.name, Backend: cfg.backend, OnRepair: g.repaired})
+	if errors.Is(err, nat.ErrMixed) {
+		err = fmt.Errorf("%w\nThey are of a run that was killed, or that had -keep: gateway -name %s -remove removes them", err, cfg.name)
+	}
+	return g, err
+}
+
+// only makes this the only gateway of its name in this network namespace, until
+// release. A killed one has let go.
+func (c config) only() (release func() error, err error) {
+	l, err := net.Listen("unix", "@lvskit-gateway-"+c.name)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("another gateway named %s runs here: end it, or give this one another -name", c.name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.Close, nil
+}
+
+// live keeps all as it is wanted, until ctx ends.
+func (g *gateway) live(ctx context.Context, hup <-chan os.Signal) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	var errs [2]error
+	for i, part := range []func(context.Context) error{
+		g.watch,
+		func(ctx context.Context) error { return g.serve(ctx, hup) },
+	} {
+		running.Go(func() {
+			defer cancel() // the first that ends before ends all
+			errs[i] = part(ctx)
+		})
+	}
+	running.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// watch puts back rules that others remove.
+func (g *gateway) watch(ctx context.Context) error {
+	for {
+		err := g.table.Run(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		complain(err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(again):
+		}
+	}
+}
+
+// repaired tells of rules that were put back, or could not be.
+func (g *gateway) repaired(changes []nat.Change, err error) {
+	if err != nil {
+		complain(fmt.Errorf("put back rules: %w", err))
+		return
+	}
+	fmt.Fprintln(g.out, "others have changed the rules, put back:")
+	show(g.out, changes)
+}
+
+// serve reloads, and looks after the kernel's settings, which does not tell of
+// changes.
+func (g *gateway) serve(ctx context.Context, hup <-chan os.Signal) error {
+	tick := time.NewTicker(mend)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			err = g.reload(ctx)
+		case <-tick.C:
+			err = g.set(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			complain(err)
+		}
+	}
+}
+
+func (g *gateway) reload(ctx context.Context) error {
+	rules, err := g.read()
+	if err == nil {
+		err = g.check(ctx, rules)
+	}
+	if err != nil {
+		return fmt.Errorf("reload, nothing is changed: %w", err)
+	}
+	if err := g.apply(ctx, rules); err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	fmt.Fprintln(g.out, "reloaded")
+	return nil
+}
+
+// check finds what would not do, before anything is changed.
+func (g *gateway) check(ctx context.Context, rules []nat.Rule) error {
+	if _, err := g.table.Plan(ctx, rules); err != nil {
+		return err
+	}
+	for _, doubt := range g.doubts(rules) {
+		complain(doubt)
+	}
+	return nil
+}
+
+// apply makes rules and settings. Rules come first: nothing is forwarded before it
+// is translated.
+func (g *gateway) apply(ctx context.Context, rules []nat.Rule) error {
+	changes, err := g.table.Apply(ctx, rules)
+	show(g.out, changes)
+	if err != nil {
+		return err
+	}
+	g.want = g.config.settings(rules)
+	return g.set(ctx)
+}
+
+func (g *gateway) set(ctx context.Context) error {
+	changes, err := g.settings.Apply(ctx, g.want)
+	show(g.out, changes)
+	return err
+}
+
+// plan prints what would be done.
+func (g *gateway) plan(ctx context.Context, rules []nat.Rule) error {
+	changes, err := g.table.Plan(ctx, rules)
+	if err != nil {
+		return err
+	}
+	show(g.out, changes)
+	settings, err := g.settings.Plan(ctx, g.config.settings(rules))
+	if err != nil {
+		return err
+	}
+	show(g.out, settings)
+	return nil
+}
+
+// down takes all back, the other way round, also what a killed run had set. It
+// goes on after an error.
+func (g *gateway) down() error {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell) // the signal has ended the other
+	defer cancel()
+	changes, errRecord := g.settings.Recorded(ctx)
+	_, _, errSettings := g.settings.Restore(ctx, changes)
+	return errors.Join(errRecord, errSettings, g.table.Clear(ctx))
+}
+
+// complain tells of an error after which it goes on.
+func complain(err error) { fmt.Fprintln(os.Stderr, "gateway:", err) }
+
+func show[C fmt.Stringer](out io.Writer, changes []C) {
+	for _, c := range changes {
+		fmt.Fprintln(out, c)
+	}
+}
