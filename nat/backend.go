@@ -1,6 +1,9 @@
 package nat
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // A backend has the rules in the kernel. Its methods are called one at a time.
 type backend interface {
@@ -25,25 +28,9 @@ type backend interface {
 	close() error
 }
 
-// state is what the kernel has of ours.
-type state struct {
-	there bool // something of ours
-	sound bool // all of it is as we write it
-	rules []RuleStatus
-	nft   nftState // of the backend of nftables
-
-	index     map[Rule]bool      // of rules; see has
-	published map[published]Rule // of the exact ones
-}
-
-// list is the rules without their counters.
-func (s *state) list() []Rule {
-	list := make([]Rule, len(s.rules))
-	for i := range s.rules {
-		list[i] = s.rules[i].Rule
-	}
-	return list
-}
+// errChanged is what write and clear return that did nothing, because others have
+// written since it was read. One reads again then.
+var errChanged = errors.New("others change the rules all the time: try again later")
 
 // nftState is what a change of the table has to know.
 type nftState struct {

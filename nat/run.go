@@ -66,18 +66,22 @@ func (t *Table) repair(ctx context.Context) error {
 	var changes []Change
 	repaired := false
 	err := t.do(ctx, "repair", func() error {
-		if !t.kept {
+		if t.want == nil {
 			return nil
 		}
-		s, err := t.b.current(ctx)
-		if err != nil {
+		err := again(ctx, func() error {
+			s, err := t.b.current(ctx)
+			if err != nil {
+				return err
+			}
+			want := t.want.rules()
+			changes, err = plan(s.list(), want)
+			if err == nil && (len(changes) > 0 || s.there && !s.sound) {
+				repaired = true
+				err = t.b.write(ctx, s, changes, want)
+			}
 			return err
-		}
-		changes, err = Plan(s.list(), t.want)
-		if err == nil && (len(changes) > 0 || s.there && !s.sound) {
-			repaired = true
-			err = t.b.write(ctx, s, changes, t.want)
-		}
+		})
 		if err == nil {
 			err = t.forget(ctx, changes)
 		}

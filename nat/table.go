@@ -3,7 +3,6 @@ package nat
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"slices"
 	"time"
@@ -114,8 +113,7 @@ type Table struct {
 	log  *slog.Logger
 	turn chan struct{} // holds the turn of the call that is under way
 	b    backend
-	want []Rule // what the last change has left, for Run; nil before one
-	kept bool   // want is to be kept
+	want *ruleSet // what the last change has left, for Run; nil before one and after Clear
 }
 
 // Open finds the backend. It changes nothing. Errors match fs.ErrInvalid (the
@@ -171,7 +169,7 @@ func (t *Table) Plan(ctx context.Context, want []Rule) (changes []Change, err er
 	err = t.do(ctx, "plan", func() error {
 		s, err := t.b.read(ctx)
 		if err == nil {
-			changes, err = Plan(s.list(), want)
+			changes, err = plan(s.list(), normal(want))
 		}
 		return err
 	})
@@ -192,21 +190,38 @@ func (t *Table) Apply(ctx context.Context, want []Rule) (changes []Change, err e
 
 func (t *Table) apply(ctx context.Context, want []Rule) ([]Change, error) {
 	want = normal(want)
-	s, err := t.b.read(ctx)
+	var changes []Change
+	err := again(ctx, func() error {
+		s, err := t.b.current(ctx)
+		if err != nil {
+			return err
+		}
+		if changes, err = plan(s.list(), want); err != nil {
+			return err
+		}
+		if len(changes) > 0 || s.there && !s.sound {
+			return t.b.write(ctx, s, changes, want)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	changes, err := Plan(s.list(), want)
-	if err != nil {
-		return nil, err
-	}
-	if len(changes) > 0 || s.there && !s.sound {
-		if err := t.b.write(ctx, s, changes, want); err != nil {
-			return nil, err
+	t.want = newRuleSet(want)
+	return changes, t.forget(ctx, changes)
+}
+
+// attempts is how often an operation begins anew because others have written between its
+// reading and its writing.
+const attempts = 20
+
+func again(ctx context.Context, f func() error) (err error) {
+	for range attempts {
+		if err = f(); !errors.Is(err, errChanged) || ctx.Err() != nil {
+			break
 		}
 	}
-	t.want, t.kept = want, true
-	return changes, t.forget(ctx, changes)
+	return err
 }
 
 // Add adds rules to those that are there, behind those that are tried in order, without
@@ -227,42 +242,56 @@ func (t *Table) Remove(ctx context.Context, rules ...Rule) error {
 // name is left. It is no error if there is nothing.
 func (t *Table) Clear(ctx context.Context) error {
 	return t.do(ctx, "clear", func() error {
-		s, err := t.b.read(ctx)
+		var have []Rule
+		err := again(ctx, func() error {
+			s, err := t.b.read(ctx)
+			if err != nil {
+				return err
+			}
+			if have = s.list(); s.there {
+				return t.b.clear(ctx)
+			}
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		if s.there {
-			if err := t.b.clear(ctx); err != nil {
-				return err
-			}
-		}
-		t.want, t.kept = nil, false
-		changes, err := Plan(s.list(), nil)
+		t.want = nil
+		changes, err := plan(have, nil)
 		return errors.Join(err, t.forget(ctx, changes))
 	})
 }
 
 func (t *Table) change(ctx context.Context, name string, op ChangeOp, rules []Rule) error {
 	return t.do(ctx, name, func() error {
-		s, err := t.b.current(ctx)
-		if err != nil {
-			return err
-		}
-		changes, err := s.changes(op, rules)
+		var changes []Change
+		var have *ruleSet
+		err := again(ctx, func() error {
+			s, err := t.b.current(ctx)
+			if err != nil {
+				return err
+			}
+			if changes, err = s.changes(op, rules); err != nil || len(changes) == 0 {
+				return err
+			}
+			if t.want == nil {
+				have = newRuleSet(slices.Clone(s.list()))
+			}
+			var want []Rule
+			if !s.there || !s.sound {
+				all := newRuleSet(slices.Clone(s.list()))
+				all.apply(changes)
+				want = all.rules()
+			}
+			return t.b.write(ctx, s, changes, want)
+		})
 		if err != nil || len(changes) == 0 {
 			return err
 		}
-		var want []Rule
-		if !s.there || !s.sound {
-			want = after(s.list(), changes)
+		if t.want == nil {
+			t.want = have
 		}
-		if !t.kept {
-			t.want, t.kept = s.list(), true
-		}
-		if err := t.b.write(ctx, s, changes, want); err != nil {
-			return err
-		}
-		t.want = after(t.want, changes)
+		t.want.apply(changes)
 		return t.forget(ctx, changes)
 	})
 }
@@ -293,72 +322,4 @@ func (t *Table) forget(ctx context.Context, changes []Change) error {
 		return &OpError{Op: "remove stale connections", Err: err}
 	}
 	return nil
-}
-
-// changes checks rules that are to be added or removed.
-func (s *state) changes(op ChangeOp, rules []Rule) ([]Change, error) {
-	s.build()
-	var changes []Change
-	for _, r := range normal(rules) {
-		if op == RemoveRule {
-			if !s.index[r] {
-				return nil, &OpError{Op: "remove", Object: r.String(), Err: fs.ErrNotExist}
-			}
-		} else if err := s.free(r); err != nil {
-			return nil, err
-		}
-		changes = append(changes, Change{op, r})
-	}
-	var err error
-	if op == AddRule {
-		_, err = check(normal(rules))
-	}
-	return changes, err
-}
-
-// free refuses a rule that can not be added.
-func (s *state) free(r Rule) error {
-	if s.index[r] {
-		return &OpError{Op: "add", Object: r.String(), Err: fs.ErrExist}
-	}
-	for p := range r.publishes() {
-		if other, ok := s.published[p]; ok {
-			return &OpError{Op: "add", Object: r.String(), Err: existsf("what it publishes is published by %s", other)}
-		}
-	}
-	return nil
-}
-
-// build makes the indexes.
-func (s *state) build() {
-	if s.index != nil {
-		return
-	}
-	s.index, s.published = make(map[Rule]bool, len(s.rules)), make(map[published]Rule, len(s.rules))
-	for i := range s.rules {
-		r := s.rules[i].Rule
-		s.index[r] = true
-		for p := range r.publishes() {
-			s.published[p] = r
-		}
-	}
-}
-
-// after makes rules what they are after changes.
-func after(rules []Rule, changes []Change) []Rule {
-	removed := map[Rule]bool{}
-	for _, c := range changes {
-		if c.Op == RemoveRule {
-			removed[c.Rule] = true
-		}
-	}
-	if len(removed) > 0 {
-		rules = slices.DeleteFunc(rules, func(r Rule) bool { return removed[r] })
-	}
-	for _, c := range changes {
-		if c.Op == AddRule {
-			rules = append(rules, c.Rule)
-		}
-	}
-	return rules
 }
