@@ -144,15 +144,30 @@ func (r Rule) publishes() func(yield func(published, netip.AddrPort) bool) {
 	}
 }
 
+// class is what the order of rules matters within: two of different classes never
+// see the same packet at the same place.
+func (r *Rule) class() int {
+	c := 0
+	if r.family() == IPv6 {
+		c = 1
+	}
+	if r.Action.destination() {
+		c += 2
+	}
+	return c
+}
+
+const classes = 4
+
 // common is what both lists have, as marks in each and their number: exact rules
-// in any order, and of the others as many as can stay where they are.
+// in any order, and of the others of each class as many as can stay where they are.
 func common(have, want []Rule, wanted *index) (kept, stays []bool, n int) {
 	kept, stays = make([]bool, len(have)), make([]bool, len(want))
 	keep := func(i, place int) {
 		kept[i], stays[place] = true, true
 		n++
 	}
-	var ordered, places []int // in have and in want
+	var ordered, places [classes][]int // in have and in want
 	for i := range have {
 		place := wanted.find(want, &have[i])
 		switch {
@@ -160,12 +175,13 @@ func common(have, want []Rule, wanted *index) (kept, stays []bool, n int) {
 		case have[i].Exact():
 			keep(i, place)
 		default:
-			ordered, places = append(ordered, i), append(places, place)
+			c := have[i].class()
+			ordered[c], places[c] = append(ordered[c], i), append(places[c], place)
 		}
 	}
-	for _, i := range rising(places) {
-		if !stays[places[i]] {
-			keep(ordered[i], places[i])
+	for c := range classes {
+		for _, i := range rising(places[c]) {
+			keep(ordered[c][i], places[c][i])
 		}
 	}
 	return kept, stays, n

@@ -29,6 +29,9 @@ const (
 	a    = "snat: source 10.0.1.0/24 to 12.0.0.1"
 	b    = "snat: source 10.0.0.0/16 to 12.0.0.2"
 	c    = "masquerade: ipv4 out eth1"
+	c6   = "masquerade: ipv6 out eth1"
+
+	redirect = "redirect: ipv4 tcp destination *:80 to *:8080"
 )
 
 func TestPlan(t *testing.T) {
@@ -43,6 +46,7 @@ func TestPlan(t *testing.T) {
 		{"places of exact rules do not matter", []string{web, dns, a}, []string{a, dns, web}, ""},
 		{"one less", []string{web, a, b}, []string{web, b}, "-" + a},
 		{"one moved", []string{a, b, c}, []string{b, c, a}, "-" + a + "|+" + a},
+		{"places of different classes do not matter", []string{a, redirect, c6, web, b}, []string{redirect, a, b, c6}, "-" + web},
 		{"one in between", []string{a, c}, []string{a, b, c}, "+" + b},
 		{"another target", []string{web, a}, []string{web2, a}, "-" + web + "|+" + web2},
 		{"none any more", []string{web, a}, nil, "-" + web + "|-" + a},
