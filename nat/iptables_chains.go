@@ -1,0 +1,224 @@
+package nat
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Our chains, in the table nat of each family. Each has one jump to it, from the
+// chain that the kernel calls, before the rules of others there: the first rewriting
+// is the one that counts.
+const (
+	xtPre  = iota // exact rules, then those that change the destination, in order
+	xtOut         // those of them that the gateway's own connections come to
+	xtPost        // hairpins, then the rules that change the source, in order
+	xtChains
+)
+
+var (
+	xtHooks    = [xtChains]string{"PREROUTING", "OUTPUT", "POSTROUTING"}
+	xtSuffixes = [xtChains]string{"-PRE", "-OUT", "-POST"}
+)
+
+// xtMark is the comment of the jumps, of every Name. Those of other Names may stand
+// before ours.
+const xtMark = "kept by lvskit"
+
+// iptState is what iptables has of ours, IPv4 and IPv6.
+type iptState [2]xtFamily
+
+// xtFamily is our chains in one family.
+type xtFamily struct {
+	there, sound bool
+	err          error // why it cannot be read, though the other one can
+	exists       [xtChains]bool
+	lines        [xtChains][]xtLine
+	jumped       [xtChains]bool // by the one right jump
+	jumps        []string       // what else is ours: "PREROUTING -m comment ..."
+	rules        []RuleStatus
+}
+
+// xtNames are the names of our chains.
+type xtNames [xtChains]string
+
+func newXTNames(name string) (n xtNames) {
+	for i, suffix := range xtSuffixes {
+		n[i] = strings.ToUpper(name) + suffix
+	}
+	return n
+}
+
+// jump is the right jump to a chain.
+func (n *xtNames) jump(chain int) string {
+	return `-m comment --comment "` + xtMark + `" -j ` + n[chain]
+}
+
+// readSave reads what iptables-save wrote of the table nat.
+func (n *xtNames) readSave(text string, p *xtParser) (f xtFamily) {
+	f.sound = true
+	var first [xtChains]bool // a rule of others came first
+	for line := range strings.Lines(text) {
+		if chain, ok := strings.CutPrefix(line, ":"); ok {
+			chain, _, _ = strings.Cut(chain, " ")
+			if i := slices.Index(n[:], chain); i >= 0 {
+				f.there, f.exists[i] = true, true
+			}
+			continue
+		}
+		packets, bytes, rule, ok := cutCounters(line)
+		if !ok {
+			continue
+		}
+		chain, rule, _ := strings.Cut(rule, " ")
+		if i := slices.Index(n[:], chain); i >= 0 {
+			f.addLine(i, packets, bytes, rule, p)
+			continue
+		}
+		hook := slices.Index(xtHooks[:], chain)
+		words := xtWords(rule)
+		switch marked, to := n.target(words); {
+		case to >= 0: // our jump
+			f.there = true
+			if len(words) == 6 && hook == to && !f.jumped[to] && !first[to] {
+				f.jumped[to] = true
+			} else {
+				f.sound, f.jumps = false, append(f.jumps, chain+" "+rule)
+			}
+		case hook >= 0 && !marked:
+			first[hook] = true
+		}
+	}
+	f.finish()
+	return f
+}
+
+// target tells whether a rule is marked as a jump of ours, of any Name, and the chain of
+// this Name that it leads to, or -1.
+func (n *xtNames) target(words []string) (marked bool, to int) {
+	comment, target := "", ""
+	for i, w := range words[:max(0, len(words)-1)] {
+		switch w {
+		case "--comment":
+			comment = words[i+1]
+		case "-j", "-g":
+			target = words[i+1]
+		}
+	}
+	if comment != xtMark {
+		return false, -1
+	}
+	return true, slices.Index(n[:], target)
+}
+
+// cutCounters takes a line "[packets:bytes] -A ..." apart.
+func cutCounters(line string) (packets, bytes uint64, rule string, ok bool) {
+	counters, rule, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "] -A ")
+	if !ok || !strings.HasPrefix(counters, "[") {
+		return 0, 0, "", false
+	}
+	p, b, _ := strings.Cut(counters[1:], ":")
+	packets, err := strconv.ParseUint(p, 10, 64)
+	if err == nil {
+		bytes, err = strconv.ParseUint(b, 10, 64)
+	}
+	return packets, bytes, rule, err == nil
+}
+
+func (f *xtFamily) addLine(chain int, packets, bytes uint64, rule string, p *xtParser) {
+	l, err := p.parse(xtWords(rule))
+	if err != nil {
+		f.sound = false
+		return
+	}
+	l.packets, l.bytes = packets, bytes
+	f.lines[chain] = append(f.lines[chain], l)
+}
+
+// finish makes the rules of the lines, and compares the lines with those that the rules
+// have.
+func (f *xtFamily) finish() {
+	if !f.there {
+		return
+	}
+	at := map[Rule]int{}
+	for chain, lines := range f.lines {
+		for _, l := range lines {
+			i, ok := at[l.rule]
+			switch {
+			case l.rule == Rule{}:
+				continue
+			case !ok && chain == xtOut: // it is in PRE no more
+				continue
+			case !ok:
+				i = len(f.rules)
+				at[l.rule] = i
+				f.rules = append(f.rules, RuleStatus{Rule: l.rule})
+			}
+			f.rules[i].Packets += l.packets
+			f.rules[i].Bytes += l.bytes
+		}
+	}
+	list := make([]Rule, len(f.rules))
+	for i := range f.rules {
+		list[i] = f.rules[i].Rule
+	}
+	for chain, want := range layout(list, f) {
+		f.sound = f.sound && f.exists[chain] && f.jumped[chain] &&
+			slices.EqualFunc(want, f.lines[chain], func(a, b xtLine) bool { return a.text == b.text })
+	}
+}
+
+// layout is the lines that rules have in each chain. Where places do not matter, lines
+// stay where they are.
+func layout(rules []Rule, have *xtFamily) (lines [xtChains][]xtLine) {
+	wanted := map[string]bool{} // of exact rules, and hairpins
+	var exact, hairpins []xtLine
+	var ordered [xtChains][]xtLine
+	for _, r := range rules {
+		for part := range r.xtParts() {
+			l := xtLine{text: r.xtText(part), rule: r}
+			switch {
+			case r.Exact():
+				exact = append(exact, l)
+				wanted[l.text] = true
+			case !r.Action.destination():
+				ordered[xtPost] = append(ordered[xtPost], l)
+			default:
+				ordered[xtPre] = append(ordered[xtPre], l)
+				if r.local() {
+					ordered[xtOut] = append(ordered[xtOut], l)
+				}
+			}
+		}
+		if r.Hairpin.IsValid() {
+			text := hairpinPair{r.Hairpin, r.To}.String()
+			if !wanted[text] {
+				hairpins = append(hairpins, xtLine{text: text})
+			}
+			wanted[text] = true
+		}
+	}
+	for chain, free := range [xtChains][]xtLine{exact, exact, hairpins} {
+		lines[chain] = append(stay(free, have.lines[chain], wanted), ordered[chain]...)
+	}
+	return lines
+}
+
+// stay sorts lines so that those that are there already come first, as they do there.
+func stay(lines, there []xtLine, wanted map[string]bool) []xtLine {
+	out := make([]xtLine, 0, len(lines))
+	seen := map[string]bool{}
+	for _, l := range there {
+		if wanted[l.text] && !seen[l.text] {
+			seen[l.text] = true
+			out = append(out, l)
+		}
+	}
+	for _, l := range lines {
+		if !seen[l.text] {
+			out = append(out, l)
+		}
+	}
+	return out
+}

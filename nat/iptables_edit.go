@@ -1,0 +1,143 @@
+package nat
+
+import (
+	"strconv"
+	"strings"
+)
+
+// xtEditsMost is how many lines are edited in place. More of them, and the chains are
+// filled anew, with the counters that were read.
+const xtEditsMost = 64
+
+// restore is the input of iptables-restore -n -c that makes the chains have the lines
+// of rules, or "" if they do. Rules that move lose their counters.
+func (n *xtNames) restore(f *xtFamily, rules []Rule, moved map[Rule]bool) string {
+	if len(rules) == 0 {
+		return n.remove(f)
+	}
+	want := layout(rules, f)
+	if f.there && f.sound {
+		if text, ok := n.edit(f, &want, moved); ok {
+			return text
+		}
+	}
+	return n.fill(f, &want)
+}
+
+func xtCommit(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return "*nat\n" + strings.Join(lines, "\n") + "\nCOMMIT\n"
+}
+
+// remove takes away all that is ours.
+func (n *xtNames) remove(f *xtFamily) string {
+	lines := n.removeJumps(f)
+	for chain, name := range n {
+		if f.jumped[chain] {
+			lines = append(lines, "-D "+xtHooks[chain]+" "+n.jump(chain))
+		}
+		if f.exists[chain] {
+			lines = append(lines, "-F "+name, "-X "+name)
+		}
+	}
+	return xtCommit(lines)
+}
+
+// removeJumps takes away jumps that are ours but not as they should be.
+func (n *xtNames) removeJumps(f *xtFamily) (lines []string) {
+	for _, jump := range f.jumps {
+		lines = append(lines, "-D "+jump)
+	}
+	return lines
+}
+
+// fill makes the chains from the beginning: naming a chain makes or empties it.
+func (n *xtNames) fill(f *xtFamily, want *[xtChains][]xtLine) string {
+	var lines []string
+	for _, name := range n {
+		lines = append(lines, ":"+name+" - [0:0]")
+	}
+	lines = append(lines, n.removeJumps(f)...)
+	for chain := range n {
+		if !f.jumped[chain] {
+			lines = append(lines, "-I "+xtHooks[chain]+" 1 "+n.jump(chain))
+		}
+		have := map[string]xtLine{}
+		for _, l := range f.lines[chain] {
+			have[l.text] = l
+		}
+		for _, l := range want[chain] {
+			old := have[l.text]
+			counters := "[" + strconv.FormatUint(old.packets, 10) + ":" + strconv.FormatUint(old.bytes, 10) + "] "
+			lines = append(lines, counters+"-A "+n[chain]+" "+l.text)
+		}
+	}
+	return xtCommit(lines)
+}
+
+// edit changes lines in their places, unless they are too many.
+func (n *xtNames) edit(f *xtFamily, want *[xtChains][]xtLine, moved map[Rule]bool) (text string, ok bool) {
+	var lines []string
+	for chain, name := range n {
+		wanted, there := map[string]bool{}, map[string]bool{}
+		for _, l := range want[chain] {
+			wanted[l.text] = !moved[l.rule]
+		}
+		var kept []string
+		for _, l := range f.lines[chain] {
+			if wanted[l.text] {
+				kept = append(kept, l.text)
+				there[l.text] = true
+			} else {
+				lines = append(lines, "-D "+name+" "+l.text)
+			}
+		}
+		lines = append(lines, insertions(name, want[chain], there)...)
+		if len(lines) > xtEditsMost || !inOrder(kept, want[chain], there) {
+			return "", false
+		}
+	}
+	return xtCommit(lines), true
+}
+
+// insertions adds the lines that are not there, each before one that is, the last ones
+// first: so that the places of those that are still to come hold.
+func insertions(chain string, want []xtLine, there map[string]bool) (out []string) {
+	place, last := 1, true // of the line behind
+	for _, l := range want {
+		if there[l.text] {
+			place++
+		}
+	}
+	for end := len(want); end > 0; {
+		start := end
+		for start > 0 && !there[want[start-1].text] {
+			start--
+		}
+		for i, l := range want[start:end] {
+			if last {
+				out = append(out, "-A "+chain+" "+l.text)
+			} else {
+				out = append(out, "-I "+chain+" "+strconv.Itoa(place+i)+" "+l.text)
+			}
+		}
+		end, last = start-1, false
+		place--
+	}
+	return out
+}
+
+// inOrder tells whether the lines that stay are in the order in which they are wanted.
+func inOrder(kept []string, want []xtLine, there map[string]bool) bool {
+	for _, l := range want {
+		if there[l.text] {
+			if len(kept) == 0 || kept[0] != l.text {
+				return false
+			}
+			kept = kept[1:]
+		}
+	}
+	return len(kept) == 0
+}

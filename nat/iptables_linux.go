@@ -1,0 +1,208 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// xtables is the backend of the programs iptables-nft-* or iptables-legacy-*.
+type xtables struct {
+	namespace
+	variant  Backend
+	names    xtNames
+	programs [2]xtPrograms
+	parsers  [2]xtParser
+	interval time.Duration
+
+	last *state // what was read last
+	ipt  iptState
+}
+
+// families name those of iptState.
+var families = [2]Family{IPv4, IPv6}
+
+func newXTables(ns namespace, cfg Config, variant Backend) *xtables {
+	b := &xtables{namespace: ns, variant: variant, names: newXTNames(cfg.Name), interval: cfg.Interval}
+	names := systemProtocols()
+	for i := range families {
+		b.programs[i] = findPrograms(variant, i == 1)
+		b.parsers[i] = xtParser{v6: i == 1, protocols: names}
+	}
+	return b
+}
+
+func (b *xtables) kind() Backend { return b.variant }
+
+// read reads the chains of both families, one after the other.
+func (b *xtables) read(ctx context.Context) (*state, error) {
+	s := &state{sound: true}
+	b.last, b.ipt = s, iptState{}
+	for i := range families {
+		f := &b.ipt[i]
+		text, err := b.save(ctx, i)
+		switch {
+		case err == nil:
+			*f = b.names.readSave(text, &b.parsers[i])
+		case i == 1 && ctx.Err() == nil: // it matters when there are rules for it
+			f.err = err
+		default:
+			return s, err
+		}
+		s.there = s.there || f.there
+		s.sound = s.sound && (f.sound || !f.there)
+		s.rules = append(s.rules, f.rules...)
+	}
+	s.sound = s.sound && s.there
+	return s, nil
+}
+
+// save is the table nat as text, empty if the kernel has none.
+func (b *xtables) save(ctx context.Context, family int) (string, error) {
+	p := &b.programs[family]
+	if p.err != nil {
+		return "", p.err
+	}
+	if b.variant == IPTablesLegacy {
+		if tables, err := b.legacyTables(family); err != nil || !slices.Contains(tables, "nat") {
+			return "", err
+		}
+	}
+	text, err := b.run(ctx, p.save, []string{"-c", "-t", "nat"}, "")
+	if err == nil && incompatible(text) {
+		err = errIncompatible
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the rules of %s: %w", families[family].word(), err)
+	}
+	return text, nil
+}
+
+func (f Family) word() string {
+	if f == IPv6 {
+		return "IPv6"
+	}
+	return "IPv4"
+}
+
+// write makes the changes, in one commit for each family that they concern.
+func (b *xtables) write(ctx context.Context, s *state, changes []Change, want []Rule) error {
+	if s != b.last {
+		return errNotRead
+	}
+	if want == nil {
+		want = changed(s.rules, changes)
+	}
+	var input [2]string
+	for i := range families {
+		rules, err := b.rules(want, i)
+		if err != nil {
+			return err
+		}
+		input[i] = b.names.restore(&b.ipt[i], rules, moved(changes))
+		if input[i] == "" {
+			continue
+		}
+		if err := errors.Join(b.ipt[i].err, b.programs[i].err); err != nil {
+			return err
+		}
+	}
+	for i, text := range input {
+		if err := b.restore(ctx, i, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errNotRead is a mistake of the caller's.
+var errNotRead = invalid("it was read again since")
+
+// changed is what rules are after changes that add behind all others.
+func changed(have []RuleStatus, changes []Change) (list []Rule) {
+	removed := map[Rule]bool{}
+	for _, c := range changes {
+		if c.Op == RemoveRule {
+			removed[c.Rule] = true
+		}
+	}
+	for i := range have {
+		if !removed[have[i].Rule] {
+			list = append(list, have[i].Rule)
+		}
+	}
+	for _, c := range changes {
+		if c.Op == AddRule {
+			list = append(list, c.Rule)
+		}
+	}
+	return list
+}
+
+// rules are those of a family.
+func (b *xtables) rules(want []Rule, family int) (list []Rule, err error) {
+	for _, r := range want {
+		if r.family() != families[family] {
+			continue
+		}
+		if text := r.xtUnsupported(); text != "" {
+			return nil, &OpError{Op: "add", Object: r.String(), Err: fmt.Errorf("%s: %w", text, errors.ErrUnsupported)}
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// moved are the rules that are removed and added at another place.
+func moved(changes []Change) map[Rule]bool {
+	out, removed := map[Rule]bool{}, map[Rule]bool{}
+	for _, c := range changes {
+		if c.Op == RemoveRule {
+			removed[c.Rule] = true
+		} else if removed[c.Rule] {
+			out[c.Rule] = true
+		}
+	}
+	return out
+}
+
+func (b *xtables) restore(ctx context.Context, family int, text string) error {
+	if text == "" {
+		return nil
+	}
+	if _, err := b.run(ctx, b.programs[family].restore, []string{"-n", "-c", "-w"}, text); err != nil {
+		return fmt.Errorf("write the rules of %s: %w", families[family].word(), b.hint(err, text))
+	}
+	return nil
+}
+
+// clear removes the chains, and the jumps to them.
+func (b *xtables) clear(ctx context.Context) error {
+	if _, err := b.read(ctx); err != nil {
+		return err
+	}
+	for i := range families {
+		if err := b.restore(ctx, i, b.names.remove(&b.ipt[i])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *xtables) current(ctx context.Context) (*state, error) { return b.read(ctx) }
+
+// watch tells at intervals.
+func (b *xtables) watch(ctx context.Context, tell func()) error {
+	ticker := time.NewTicker(b.interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+			tell()
+		}
+	}
+}

@@ -1,0 +1,47 @@
+package nat
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/lvskit/lvskit/internal/lab"
+	"github.com/lvskit/lvskit/internal/lab/labtest"
+)
+
+var variants = []Backend{IPTablesNFT, IPTablesLegacy}
+
+func openXT(t testing.TB, h *lab.Host, b Backend) *Table {
+	t.Helper()
+	table, err := Open(Config{NetNS: h.Path(), Backend: b})
+	must(t, err)
+	t.Cleanup(func() { table.Close() })
+	return table
+}
+
+func TestIPTablesHasRulesOfEveryKind(t *testing.T) {
+	for _, b := range variants {
+		t.Run(b.String(), func(t *testing.T) {
+			h := labtest.Host(t, labtest.New(t), "gateway")
+			table := openXT(t, h, b)
+			want := rules(t, ofEveryKind...)
+			_, err := table.Apply(t.Context(), want)
+			must(t, err)
+			t.Log(labtest.Run(t, h, strings.Replace(b.String(), "ip", "ip6", 1)+"-save", "-t", "nat"))
+			s, err := table.b.read(t.Context())
+			must(t, err)
+			if !s.sound {
+				t.Error("it is not sound")
+			}
+			changes, err := table.Apply(t.Context(), want)
+			if err != nil || len(changes) > 0 {
+				t.Errorf("the second time: %v %v", changes, err)
+			}
+			must(t, table.Clear(t.Context()))
+			for _, p := range []string{"iptables", "ip6tables"} {
+				if left := labtest.Run(t, h, p+strings.TrimPrefix(b.String(), "iptables")+"-save", "-t", "nat"); strings.Contains(left, "LVSKIT") {
+					t.Errorf("left: %s", left)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,183 @@
+package nat
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/lvskit/lvskit/internal/netns"
+)
+
+// xtPrograms are those of one variant and family.
+type xtPrograms struct {
+	save, restore string // paths
+	err           error  // what is missing
+}
+
+// findPrograms looks for them in PATH, and where administrators' programs are.
+func findPrograms(variant Backend, v6 bool) (p xtPrograms) {
+	prefix := "iptables"
+	if v6 {
+		prefix = "ip6tables"
+	}
+	prefix += strings.TrimPrefix(variant.String(), "iptables") // -nft or -legacy
+	if p.save, p.err = findProgram(prefix + "-save"); p.err == nil {
+		p.restore, p.err = findProgram(prefix + "-restore")
+	}
+	return p
+}
+
+func findProgram(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	for _, dir := range []string{"/usr/sbin", "/sbin", "/usr/local/sbin"} {
+		if err != nil {
+			path, err = exec.LookPath(filepath.Join(dir, name))
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("the program %s is missing: install the package iptables: %w", name, fs.ErrNotExist)
+	}
+	return path, nil
+}
+
+// systemProtocols are the names of /etc/protocols. iptables asks the same file.
+func systemProtocols() map[string]Protocol {
+	text, _ := os.ReadFile("/etc/protocols") // without it, iptables writes numbers
+	return parseProtocols(string(text))
+}
+
+// run runs a program in the namespace, and returns what it wrote. When the context
+// ends, or this process does, the program is killed: before its commit or behind it, and
+// never later.
+func (b *xtables) run(ctx context.Context, program string, args []string, input string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = time.Second
+	err := b.do(cmd.Run)
+	switch {
+	case err == nil:
+		return stdout.String(), nil
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	}
+	text := strings.TrimSpace(stderr.String())
+	if text == "" {
+		return "", fmt.Errorf("%s: %w", filepath.Base(program), err)
+	}
+	return "", &programError{program: filepath.Base(program), text: text}
+}
+
+// do calls f in the namespace, with the thread held: the program is killed when the
+// thread ends that started it.
+func (ns namespace) do(f func() error) error {
+	if ns.here() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		return f()
+	}
+	return netns.DoFile(ns.file, f)
+}
+
+// here tells whether the namespace is that of this process, where no right is needed to
+// enter it.
+func (ns namespace) here() bool {
+	own, err := os.Stat("/proc/thread-self/ns/net")
+	if err != nil {
+		return false
+	}
+	there, err := ns.file.Stat()
+	return err == nil && os.SameFile(own, there)
+}
+
+// programError is what a program said when it failed.
+type programError struct{ program, text string }
+
+func (e *programError) Error() string {
+	text := e.program + ": " + strings.Join(strings.Fields(e.text), " ")
+	switch e.Unwrap() {
+	case fs.ErrPermission:
+		text += ": CAP_NET_ADMIN and CAP_NET_RAW are needed, and the rights of root for the lock"
+	case errors.ErrUnsupported:
+		text += ": the kernel has no NAT for this variant of iptables: use another backend"
+	}
+	return text
+}
+
+// Unwrap is what it means.
+func (e *programError) Unwrap() error {
+	for _, s := range []struct {
+		text string
+		err  error
+	}{
+		{"Permission denied", fs.ErrPermission},
+		{"Operation not permitted", fs.ErrPermission},
+		{"do you need to insmod", errors.ErrUnsupported},
+		{"Failed to initialize nft", errors.ErrUnsupported},
+		{"Protocol not supported", errors.ErrUnsupported},
+	} {
+		if strings.Contains(e.text, s.text) {
+			return s.err
+		}
+	}
+	return nil
+}
+
+var (
+	errorLine = regexp.MustCompile(`line:? (\d+)`)
+
+	// errIncompatible is a table nat that somebody filled by nft.
+	errIncompatible = fmt.Errorf("the table nat has rules or chains that only nft understands, and iptables-nft cannot show it: move them to another table, or use NFTables: %w", errors.ErrUnsupported)
+)
+
+func incompatible(saved string) bool {
+	return strings.Contains(saved, "is incompatible, use 'nft' tool")
+}
+
+// hint adds the line of the input that was refused.
+func (b *xtables) hint(err error, input string) error {
+	var failed *programError
+	if !errors.As(err, &failed) || failed.Unwrap() != nil {
+		return err
+	}
+	m := errorLine.FindStringSubmatch(failed.text)
+	if m == nil {
+		return err
+	}
+	n, _ := strconv.Atoi(m[1])
+	lines := strings.Split(input, "\n")
+	if n < 1 || n > len(lines) || lines[n-1] == "COMMIT" {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, lines[n-1])
+}
+
+// legacyTables are those that the kernel has in this namespace. To ask the program for
+// another one would make it.
+func (b *xtables) legacyTables(family int) (tables []string, err error) {
+	err = b.do(func() error {
+		names, err := os.ReadFile([]string{"/proc/thread-self/net/ip_tables_names", "/proc/thread-self/net/ip6_tables_names"}[family])
+		tables = strings.Fields(string(names))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("ask the kernel for the tables of iptables-legacy: %w", err)
+	}
+	return tables, err
+}
