@@ -37,7 +37,7 @@ type gateway struct {
 
 func run(ctx context.Context, cfg config, hup <-chan os.Signal, out io.Writer) (err error) {
 	if cfg.remove {
-		return remove(ctx, cfg)
+		return remove(ctx, cfg, out)
 	}
 	rules, err := cfg.read()
 	if err == nil {
@@ -46,7 +46,14 @@ func run(ctx context.Context, cfg config, hup <-chan os.Signal, out io.Writer) (
 	if err != nil {
 		return err
 	}
-	g, err := open(cfg, out)
+	if !cfg.plan {
+		release, err := cfg.only()
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	g, err := open(ctx, cfg, out)
 	if err != nil {
 		return err
 	}
@@ -54,11 +61,6 @@ func run(ctx context.Context, cfg config, hup <-chan os.Signal, out io.Writer) (
 	if cfg.plan {
 		return g.plan(ctx, rules)
 	}
-	release, err := cfg.only()
-	if err != nil {
-		return err
-	}
-	defer release()
 	if err := g.check(ctx, rules); err != nil {
 		return err
 	}
@@ -72,17 +74,29 @@ func run(ctx context.Context, cfg config, hup <-chan os.Signal, out io.Writer) (
 	return g.live(ctx, hup)
 }
 
-func open(cfg config, out io.Writer) (g *gateway, err error) {
+func open(ctx context.Context, cfg config, out io.Writer) (g *gateway, err error) {
 	g = &gateway{config: cfg, out: out}
-	g.settings, err = sysctl.New(sysctl.Config{Record: filepath.Join(cfg.runDir, cfg.name+".sysctl")})
-	if err != nil {
+	if g.settings, err = cfg.client(); err != nil {
 		return nil, err
 	}
-	g.table, err = nat.Open(nat.Config{Name: cfg.name, Backend: cfg.backend, OnRepair: g.repaired})
-	if errors.Is(err, nat.ErrMixed) {
-		err = fmt.Errorf("%w\nThey are of a run that was killed, or that had -keep: gateway -name %s -remove removes them", err, cfg.name)
+	natConfig := nat.Config{Name: cfg.name, Backend: cfg.backend, OnRepair: g.repaired}
+	g.table, err = nat.Open(natConfig)
+	switch {
+	case !errors.Is(err, nat.ErrMixed):
+		return g, err
+	case cfg.plan:
+		return nil, fmt.Errorf("%w: they are of a run that has ended, and would be removed first", err)
 	}
+	if err := sweep(ctx, cfg, out); err != nil {
+		return nil, err
+	}
+	g.table, err = nat.Open(natConfig)
 	return g, err
+}
+
+// client is for the kernel's settings, with those that there were in a file.
+func (c config) client() (*sysctl.Client, error) {
+	return sysctl.New(sysctl.Config{Record: filepath.Join(c.runDir, c.name+".sysctl")})
 }
 
 // only makes this the only gateway of its name in this network namespace, until
@@ -228,9 +242,7 @@ func (g *gateway) plan(ctx context.Context, rules []nat.Rule) error {
 func (g *gateway) down() error {
 	ctx, cancel := context.WithTimeout(context.Background(), farewell) // the signal has ended the other
 	defer cancel()
-	changes, errRecord := g.settings.Recorded(ctx)
-	_, _, errSettings := g.settings.Restore(ctx, changes)
-	return errors.Join(errRecord, errSettings, g.table.Clear(ctx))
+	return errors.Join(restore(ctx, g.settings, io.Discard), g.table.Clear(ctx))
 }
 
 // complain tells of an error after which it goes on.

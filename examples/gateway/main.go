@@ -19,7 +19,8 @@
 //
 // How it flows: config.go makes rules and settings of the flags, with publish.go
 // and file.go; gateway.go brings them into the kernel and keeps them there;
-// doubts.go tells what is allowed but looks like a mistake.
+// doubts.go tells what is allowed but looks like a mistake, remove.go takes away
+// what other runs have left.
 package main
 
 import (
