@@ -112,7 +112,7 @@ func newIPTables(h *lab.Host, variant string) (*contestant, error) {
 }
 
 // newGoIPTables is github.com/coreos/go-iptables, which has no way to change many
-// rules at once: it works on what newIPTables has loaded.
+// rules at once. It shares the chain of newIPTables.
 func newGoIPTables(h *lab.Host, variant string) (*contestant, error) {
 	var t *iptables.IPTables
 	in := func(f func() error) func() error { return func() error { return netns.Do(h.Path(), f) } }
@@ -121,6 +121,16 @@ func newGoIPTables(h *lab.Host, variant string) (*contestant, error) {
 		return err
 	})()
 	return &contestant{
+		slow: true,
+		replace: func(rules []Rule) func() error {
+			return in(func() error {
+				err := t.ClearChain("nat", benchChain)
+				for _, r := range rules {
+					err = errors.Join(err, t.Append("nat", benchChain, specification(r)...))
+				}
+				return err
+			})
+		},
 		add: func(r Rule) func() error {
 			return in(func() error { return t.Append("nat", benchChain, specification(r)...) })
 		},

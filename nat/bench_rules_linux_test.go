@@ -2,6 +2,8 @@ package nat
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -13,65 +15,49 @@ import (
 //	load       10,000 ports where there were none
 //	replace    10,000 others
 //	unchanged  the same again, by a declared state
-//	one of all one is another, by a declared state
+//	change one of them, by a declared state
 //	add        one more
 //	remove     that one
 //	list       all with their counters
 func BenchmarkRules(b *testing.B) {
 	n := benchCount(10_000)
 	all := enlist(b, hosts(b))
-	sets := [][]Rule{benchPorts(n, 0), benchPorts(n, 1)}
+	declaring := slices.DeleteFunc(slices.Clone(all), func(c *contestant) bool { return !strings.HasPrefix(c.name, "lvskit-") })
+	first, second := benchPorts(n, 0), benchPorts(n, 1)
 	extra := benchPorts(n+1, 2)[n]
 	var board scoreboard
-	race := func(discipline string, of func(name string) bool, run func(b *testing.B, c *contestant, round int)) {
+	race := func(discipline string, who []*contestant, have []Rule, run func(b *testing.B, c *contestant)) {
 		b.Run(discipline, func(b *testing.B) {
 			for b.Loop() {
-				for round := range *benchRounds {
-					for _, c := range all {
-						if of(c.name) {
-							run(b, c, round)
+				for range *benchRounds {
+					for _, c := range who {
+						if !c.slow {
+							must(b, c.replace(have)())
 						}
+						run(b, c)
 					}
 				}
 			}
 			board.report(b, discipline)
 		})
 	}
-	replaces := func(name string) bool { return name != "go-iptables-nft" && name != "go-iptables-legacy" }
-	declares := func(name string) bool { return len(name) > 6 && name[:6] == "lvskit" }
-	everyone := func(string) bool { return true }
-	race("load", replaces, func(b *testing.B, c *contestant, _ int) {
-		must(b, c.replace(nil)())
-		board.cost("load", c.name, clock(b, c.replace(sets[0])), 1)
-		c.has(b, n)
-	})
-	race("replace", replaces, func(b *testing.B, c *contestant, round int) {
-		if round == 0 {
-			must(b, c.replace(sets[0])())
-		}
-		board.cost("replace", c.name, clock(b, c.replace(sets[(round+1)%2])), 1)
-		c.has(b, n)
-	})
-	race("unchanged", declares, func(b *testing.B, c *contestant, _ int) {
-		must(b, c.replace(sets[0])())
-		board.cost("unchanged", c.name, clock(b, c.replace(sets[0])), 1)
-	})
-	race("one of all", declares, func(b *testing.B, c *contestant, _ int) {
-		must(b, c.replace(sets[0])())
-		changed := append(append([]Rule{}, sets[0][1:]...), extra)
-		board.cost("one of all", c.name, clock(b, c.replace(changed)), 1)
-	})
-	race("add and remove", everyone, func(b *testing.B, c *contestant, round int) {
-		if round == 0 && c.replace != nil {
-			must(b, c.replace(sets[0])())
-		}
+	apply := func(discipline string, who []*contestant, have, want []Rule) {
+		race(discipline, who, have, func(b *testing.B, c *contestant) {
+			board.cost(discipline, c.name, clock(b, c.replace(want)), 1)
+			c.has(b, len(want))
+		})
+	}
+	apply("load", quick(all), nil, first)
+	apply("replace", quick(all), first, second)
+	apply("unchanged", declaring, first, first)
+	apply("change one", declaring, first, append(slices.Clone(first[1:]), extra))
+	// Those that share a chain find it as the one before has left it.
+	race("add", all, first, func(b *testing.B, c *contestant) {
 		board.cost("add", c.name, clock(b, c.add(extra)), 1)
 		board.cost("remove", c.name, clock(b, c.remove(extra)), 1)
+		c.has(b, n)
 	})
-	race("list", everyone, func(b *testing.B, c *contestant, round int) {
-		if round == 0 && c.replace != nil {
-			must(b, c.replace(sets[0])())
-		}
+	race("list", all, first, func(b *testing.B, c *contestant) {
 		board.cost("list", c.name, clock(b, func() error { c.has(b, n); return nil }), 1)
 	})
 	fmt.Print(board.String())
@@ -83,4 +69,33 @@ func (c *contestant) has(b *testing.B, n int) {
 	if got, err := c.list(); err != nil || got != n {
 		b.Fatalf("%s lists %d rules, want %d: %v", c.name, got, n, err)
 	}
+}
+
+// BenchmarkOneByOne adds 300 ports, where there were none, in 300 calls, and in
+// one, if there is one for many. The times are those of a port.
+func BenchmarkOneByOne(b *testing.B) {
+	const n = 300
+	all := enlist(b, hosts(b))
+	rules := benchPorts(n, 0)
+	var board scoreboard
+	for b.Loop() {
+		for _, c := range all {
+			must(b, c.replace(nil)())
+			board.cost("300 calls", c.name, clock(b, func() error {
+				for _, r := range rules {
+					if err := c.add(r)(); err != nil {
+						return err
+					}
+				}
+				return nil
+			}), n)
+			c.has(b, n)
+			must(b, c.replace(nil)())
+			if !c.slow {
+				board.cost("one call", c.name, clock(b, c.replace(rules)), n)
+			}
+		}
+	}
+	board.report(b, "300 calls")
+	fmt.Print(board.String())
 }
