@@ -2,7 +2,6 @@ package nat
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -161,7 +160,7 @@ func (r *ipvsRig) matched() uint64 {
 // IPVS too.
 func TestBesideIPVS(t *testing.T) {
 	need.IPVS(t)
-	need.Program(t, "ipvsadm")
+	need.Program(t, "ipvsadm", "iptables-nft-restore", "iptables-legacy-restore", "ip6tables-nft-restore", "ip6tables-legacy-restore")
 	for _, v6 := range []bool{false, true} {
 		t.Run(map[bool]string{false: "IPv4", true: "IPv6"}[v6], func(t *testing.T) {
 			r := newIPVSRig(t, v6)
@@ -181,9 +180,6 @@ func TestBesideIPVS(t *testing.T) {
 func (r *ipvsRig) open(b Backend) {
 	r.Helper()
 	table, err := Open(Config{NetNS: r.director.Path(), Backend: b})
-	if errors.Is(err, errors.ErrUnsupported) {
-		r.Skip(err)
-	}
 	r.must(err)
 	r.table = table
 	r.Cleanup(func() {
