@@ -267,6 +267,9 @@ func (s socket) read(b []byte) (f frame, ok bool) {
 // from there: the error is that the answer did not come back as the client waits for
 // it, or that something came twice.
 func (w *wire) probe(p packet, patience time.Duration) (arrival, error) {
+	if p.protocol == gre {
+		w.forget() // all packets between two addresses are one connection
+	}
 	w.tag += 2
 	if err := w.put(frame{packet: p, tag: w.tag, direction: request}); err != nil && p.in != here {
 		return arrival{}, fmt.Errorf("send: %w", err)
@@ -323,7 +326,6 @@ func (w *wire) agree(list []Rule, p packet) error {
 // fresh gives a packet a source port that no packet before had.
 func (w *wire) fresh(p packet) packet {
 	if p.protocol == gre {
-		w.forget() // all packets between two addresses are one connection
 		return p
 	}
 	ports := lowPorts
