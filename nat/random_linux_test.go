@@ -123,12 +123,7 @@ func (r random) oneByOne(t *testing.T, table *Table, list []Rule) []Rule {
 // meet each other are in their order.
 func sameRules(t *testing.T, table *Table, want []Rule) error {
 	t.Helper()
-	kept, err := table.List(t.Context())
-	must(t, err)
-	have := make([]Rule, len(kept))
-	for i := range kept {
-		have[i] = kept[i].Rule
-	}
+	have := listed(t, table)
 	got, wanted := byKind(have), byKind(want)
 	for kind := range wanted {
 		if !slices.Equal(got[kind], wanted[kind]) {
@@ -142,6 +137,18 @@ func sameRules(t *testing.T, table *Table, want []Rule) error {
 		return fmt.Errorf("there is more to change: %v, %v", changes, err)
 	}
 	return nil
+}
+
+// listed is what List says, without counters.
+func listed(t testing.TB, table *Table) []Rule {
+	t.Helper()
+	kept, err := table.List(t.Context())
+	must(t, err)
+	have := make([]Rule, len(kept))
+	for i := range kept {
+		have[i] = kept[i].Rule
+	}
+	return have
 }
 
 // byKind has apart the rules that never meet, and those that are published in one order.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -347,49 +346,6 @@ func (w *wire) forget() { must(w.t, w.tracked.ConntrackTableFlush(netlink.Conntr
 
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: mask(p)}
-}
-
-// table opens the rules of the gateway by a backend; a test of one that this machine
-// does not have is skipped.
-func (w *wire) table(b Backend) *Table {
-	w.t.Helper()
-	switch b {
-	case IPTablesNFT:
-		need.Program(w.t, "iptables-nft-restore", "ip6tables-nft-restore")
-	case IPTablesLegacy:
-		need.Program(w.t, "iptables-legacy-restore", "ip6tables-legacy-restore")
-	}
-	table, err := Open(Config{NetNS: w.host.Path(), Backend: b})
-	if errors.Is(err, errors.ErrUnsupported) && os.Getenv(need.Promised) == "" {
-		w.t.Skip(err)
-	}
-	must(w.t, err)
-	w.t.Cleanup(func() { table.Close() })
-	return table
-}
-
-// apply makes the rules these.
-func (w *wire) apply(table *Table, list []Rule) {
-	w.t.Helper()
-	if _, err := table.Apply(w.t.Context(), list); err != nil {
-		w.t.Fatalf("%v\nrules:\n%s", err, lines(list))
-	}
-}
-
-// lines are rules one a line.
-func lines(list []Rule) string {
-	var b strings.Builder
-	for _, r := range list {
-		b.WriteString(r.String() + "\n")
-	}
-	return b.String()
-}
-
-// eachBackend runs a test on every backend.
-func eachBackend(t *testing.T, f func(t *testing.T, b Backend)) {
-	for _, b := range []Backend{NFTables, IPTablesNFT, IPTablesLegacy} {
-		t.Run(b.String(), func(t *testing.T) { f(t, b) })
-	}
 }
 
 // patience is how long to wait for what has to come out.
