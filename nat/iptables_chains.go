@@ -36,6 +36,7 @@ type xtFamily struct {
 	lines        [xtChains][]xtLine
 	jumped       [xtChains]bool // by the one right jump
 	jumps        []string       // what else is ours: "PREROUTING -m comment ..."
+	held         string         // a rule of others that leads to our chains
 	rules        []RuleStatus
 }
 
@@ -80,13 +81,23 @@ func (n *xtNames) readSave(text string, p *xtParser) (f xtFamily) {
 		switch marked, to := n.target(words); {
 		case to >= 0: // our jump
 			f.there = true
-			if len(words) == 6 && hook == to && !f.jumped[to] && !first[to] {
+			right := len(words) == 6 && hook == to
+			if right && !f.jumped[to] && !first[to] {
 				f.jumped[to] = true
-			} else {
-				f.sound, f.jumps = false, append(f.jumps, chain+" "+rule)
+				break
 			}
-		case hook >= 0 && !marked:
-			first[hook] = true
+			f.sound, f.jumps = false, append(f.jumps, chain+" "+rule)
+			if right && f.jumped[to] { // to delete one of two is to delete the first
+				f.jumped[to], first[to], f.jumps = false, true, append(f.jumps, chain+" "+rule)
+			}
+		case marked:
+		default:
+			if hook >= 0 {
+				first[hook] = true
+			}
+			if slices.ContainsFunc(words, func(w string) bool { return slices.Contains(n[:], w) }) {
+				f.held = "-A " + chain + " " + rule
+			}
 		}
 	}
 	f.finish()
@@ -167,6 +178,16 @@ func (f *xtFamily) finish() {
 		f.sound = f.sound && f.exists[chain] && f.jumped[chain] &&
 			slices.EqualFunc(want, f.lines[chain], func(a, b xtLine) bool { return a.text == b.text })
 	}
+}
+
+// same tells whether the same lines are ours in both, whatever they have counted.
+func (f *xtFamily) same(g *xtFamily) bool {
+	for chain := range f.lines {
+		if !slices.EqualFunc(f.lines[chain], g.lines[chain], func(a, b xtLine) bool { return a.text == b.text }) {
+			return false
+		}
+	}
+	return f.sound == g.sound && f.exists == g.exists && f.jumped == g.jumped && slices.Equal(f.jumps, g.jumps)
 }
 
 // layout is the lines that rules have in each chain. Where places do not matter, lines

@@ -95,26 +95,57 @@ func (b *xtables) write(ctx context.Context, s *state, changes []Change, want []
 	if want == nil {
 		want = changed(s.rules, changes)
 	}
-	var input [2]string
+	var lists [2][]Rule
 	for i := range families {
-		rules, err := b.rules(want, i)
-		if err != nil {
+		var err error
+		if lists[i], err = b.rules(want, i); err != nil {
 			return err
 		}
-		input[i] = b.names.restore(&b.ipt[i], rules, moved(changes))
-		if input[i] == "" {
-			continue
-		}
-		if err := errors.Join(b.ipt[i].err, b.programs[i].err); err != nil {
-			return err
+		if len(lists[i]) > 0 {
+			if err := errors.Join(b.ipt[i].err, b.programs[i].err); err != nil {
+				return err
+			}
 		}
 	}
-	for i, text := range input {
-		if err := b.restore(ctx, i, text); err != nil {
+	for i := range families {
+		err := b.commit(ctx, i, func(f *xtFamily) string { return b.names.restore(f, lists[i], moved(changes)) })
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// commit writes what input makes of a family. When it is refused, and others have
+// changed our chains since they were read, it is made anew.
+func (b *xtables) commit(ctx context.Context, family int, input func(*xtFamily) string) error {
+	f := &b.ipt[family]
+	for tries := 1; ; tries++ {
+		text := input(f)
+		if text == "" {
+			return nil
+		}
+		_, err := b.run(ctx, b.programs[family].restore, []string{"-n", "-c", "-w"}, text)
+		if err == nil {
+			return nil
+		}
+		err = fmt.Errorf("write the rules of %s: %w", families[family].word(), hint(err, text))
+		if f.held != "" {
+			err = fmt.Errorf("%w: a rule of others leads to a chain of ours, delete it first: %s", err, f.held)
+		}
+		if tries == attempts || ctx.Err() != nil {
+			return err
+		}
+		saved, readErr := b.save(ctx, family)
+		if readErr != nil {
+			return err
+		}
+		fresh := b.names.readSave(saved, &b.parsers[family])
+		if fresh.same(f) {
+			return err
+		}
+		*f = fresh
+	}
 }
 
 // errNotRead is a mistake of the caller's.
@@ -168,23 +199,13 @@ func moved(changes []Change) map[Rule]bool {
 	return out
 }
 
-func (b *xtables) restore(ctx context.Context, family int, text string) error {
-	if text == "" {
-		return nil
-	}
-	if _, err := b.run(ctx, b.programs[family].restore, []string{"-n", "-c", "-w"}, text); err != nil {
-		return fmt.Errorf("write the rules of %s: %w", families[family].word(), b.hint(err, text))
-	}
-	return nil
-}
-
 // clear removes the chains, and the jumps to them.
 func (b *xtables) clear(ctx context.Context) error {
 	if _, err := b.read(ctx); err != nil {
 		return err
 	}
 	for i := range families {
-		if err := b.restore(ctx, i, b.names.remove(&b.ipt[i])); err != nil {
+		if err := b.commit(ctx, i, b.names.remove); err != nil {
 			return err
 		}
 	}

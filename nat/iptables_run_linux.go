@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/lvskit/lvskit/internal/netns"
+	"golang.org/x/sys/unix"
 )
 
 // xtPrograms are those of one variant and family.
@@ -78,7 +79,7 @@ func (b *xtables) run(ctx context.Context, program string, args []string, input 
 	if text == "" {
 		return "", fmt.Errorf("%s: %w", filepath.Base(program), err)
 	}
-	return "", &programError{program: filepath.Base(program), text: text}
+	return "", newProgramError(filepath.Base(program), text, netns.Capable(unix.CAP_NET_ADMIN, unix.CAP_NET_RAW))
 }
 
 // do calls f in the namespace, with the thread held: the program is killed when the
@@ -104,37 +105,50 @@ func (ns namespace) here() bool {
 }
 
 // programError is what a program said when it failed.
-type programError struct{ program, text string }
-
-func (e *programError) Error() string {
-	text := e.program + ": " + strings.Join(strings.Fields(e.text), " ")
-	switch e.Unwrap() {
-	case fs.ErrPermission:
-		text += ": CAP_NET_ADMIN and CAP_NET_RAW are needed, and the rights of root for the lock"
-	case errors.ErrUnsupported:
-		text += ": the kernel has no NAT for this variant of iptables: use another backend"
-	}
-	return text
+type programError struct {
+	program, text string
+	err           error // what it means, or nil
 }
 
-// Unwrap is what it means.
-func (e *programError) Unwrap() error {
+// newProgramError finds out what a text means, to somebody with the rights or without.
+func newProgramError(program, text string, rights bool) *programError {
+	e := &programError{program: program, text: text}
 	for _, s := range []struct {
 		text string
 		err  error
 	}{
 		{"Permission denied", fs.ErrPermission},
 		{"Operation not permitted", fs.ErrPermission},
+		{"unable to initialize table", errors.ErrUnsupported}, // the same without rights
 		{"do you need to insmod", errors.ErrUnsupported},
+		{"missing kernel module", errors.ErrUnsupported},
+		{"unknown option", errors.ErrUnsupported},
 		{"Failed to initialize nft", errors.ErrUnsupported},
 		{"Protocol not supported", errors.ErrUnsupported},
 	} {
-		if strings.Contains(e.text, s.text) {
-			return s.err
+		if e.err == nil && strings.Contains(text, s.text) {
+			e.err = s.err
 		}
 	}
-	return nil
+	if e.err != nil && !rights {
+		e.err = fs.ErrPermission
+	}
+	return e
 }
+
+func (e *programError) Error() string {
+	text := e.program + ": " + strings.Join(strings.Fields(e.text), " ")
+	switch e.err {
+	case fs.ErrPermission:
+		text += ": CAP_NET_ADMIN and CAP_NET_RAW are needed, and for iptables-legacy the right to write its lock"
+	case errors.ErrUnsupported:
+		text += ": the kernel or the program is too old, or has no NAT for this variant of iptables: use another backend"
+	}
+	return text
+}
+
+// Unwrap is what it means.
+func (e *programError) Unwrap() error { return e.err }
 
 var (
 	errorLine = regexp.MustCompile(`line:? (\d+)`)
@@ -148,9 +162,9 @@ func incompatible(saved string) bool {
 }
 
 // hint adds the line of the input that was refused.
-func (b *xtables) hint(err error, input string) error {
+func hint(err error, input string) error {
 	var failed *programError
-	if !errors.As(err, &failed) || failed.Unwrap() != nil {
+	if !errors.As(err, &failed) || failed.err != nil {
 		return err
 	}
 	m := errorLine.FindStringSubmatch(failed.text)

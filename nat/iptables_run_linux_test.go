@@ -1,0 +1,139 @@
+package nat
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lvskit/lvskit/internal/lab"
+	"github.com/lvskit/lvskit/internal/lab/labtest"
+	"golang.org/x/sys/unix"
+)
+
+// hold takes the lock of iptables-legacy, in a file of the test's own.
+func hold(t *testing.T) (release func()) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "xtables.lock")
+	t.Setenv("XTABLES_LOCKFILE", path)
+	f, err := os.Create(path)
+	must(t, err)
+	t.Cleanup(func() { f.Close() })
+	must(t, unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	return func() { f.Close() }
+}
+
+func TestIPTablesLegacyWaitsForTheLock(t *testing.T) {
+	h := labtest.Host(t, labtest.New(t), "gateway")
+	table := openXT(t, h, IPTablesLegacy)
+	release := hold(t)
+	done := make(chan error, 1)
+	go func() {
+		_, err := table.Apply(t.Context(), rules(t, web))
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	release()
+	must(t, <-done)
+}
+
+func TestIPTablesLegacyWaitsNoLongerThanTheContext(t *testing.T) {
+	h := labtest.Host(t, labtest.New(t), "gateway")
+	table := openXT(t, h, IPTablesLegacy)
+	release := hold(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if _, err := table.Apply(ctx, rules(t, web)); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 5*time.Second {
+		t.Errorf("after %v: %v", time.Since(start), err)
+	}
+	release()
+	// Who waited is gone, and writes nothing later.
+	_, err := table.Apply(t.Context(), rules(t, dns))
+	must(t, err)
+	if list, err := table.List(t.Context()); err != nil || len(list) != 1 {
+		t.Errorf("there are %v %v", list, err)
+	}
+}
+
+func TestIPTablesWithoutRights(t *testing.T) {
+	for _, b := range variants {
+		p := findPrograms(b, false)
+		must(t, p.err)
+		for program, arg := range map[string]string{p.save: "-c", p.restore: "-n"} {
+			cmd := exec.Command("setpriv", "--bounding-set=-all", "--inh-caps=-all", program, arg)
+			cmd.Stdin = strings.NewReader("*nat\nCOMMIT\n")
+			out, err := cmd.CombinedOutput()
+			if err == nil {
+				t.Errorf("%s did it", program)
+			}
+			if e := newProgramError(filepath.Base(program), string(out), false); !errors.Is(e, fs.ErrPermission) || !strings.Contains(e.Error(), "CAP_NET_ADMIN") {
+				t.Errorf("%s: %v", program, e)
+			}
+		}
+	}
+}
+
+func TestIPTablesNamesTheLineThatIsRefused(t *testing.T) {
+	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
+		table := openXT(t, h, b).b.(*xtables)
+		_, err := table.read(t.Context())
+		must(t, err)
+		err = table.commit(t.Context(), 0, func(*xtFamily) string { return "*nat\n-D LVSKIT-PRE -s 10.0.0.0/8 -j ACCEPT\nCOMMIT\n" })
+		if err == nil || !strings.Contains(err.Error(), "(-D LVSKIT-PRE -s 10.0.0.0/8 -j ACCEPT)") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestIPTablesKeepsCounters(t *testing.T) {
+	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
+		l := labtest.New(t)
+		s := labtest.Switch(t, l, "net")
+		gateway, client := labtest.Host(t, l, "gateway"), labtest.Host(t, l, "client")
+		labtest.Connect(t, gateway, s, "12.0.0.1/24")
+		labtest.Connect(t, client, s, "12.0.0.12/24")
+		says(t, gateway, "12.0.0.1:82")
+		table := openXT(t, gateway, b)
+		redirect := "redirect: ipv4 tcp in eth0 destination *:81 to *:82"
+		shift := "redirect: ipv4 tcp destination *:171-173 to *:81-83"
+		for i, want := range [][]string{{redirect, shift}, {redirect, a, shift}, {redirect}, append(many(200), redirect), {"redirect: ipv4 tcp destination *:99 to *:1", redirect}} {
+			_, err := table.Apply(t.Context(), rules(t, want...))
+			must(t, err)
+			for _, port := range []string{"81", "172"}[:2-min(i/2, 1)] {
+				if got := ask(t, client, "12.0.0.1:"+port); !strings.HasPrefix(got, "12.0.0.12 ") {
+					t.Errorf("%d %s: %s", i, port, got)
+				}
+			}
+			counted(t, table, rules(t, redirect)[0], uint64(i+1))
+		}
+	})
+}
+
+// many are rules that there were none of.
+func many(n int) (out []string) {
+	for i := range n {
+		out = append(out, "dnat: tcp destination 12.0.0.9:"+Port(uint16(i+1)).String()+" to 10.0.0.1:80")
+	}
+	return out
+}
+
+func counted(t *testing.T, table *Table, r Rule, packets uint64) {
+	t.Helper()
+	list, err := table.List(t.Context())
+	must(t, err)
+	for _, s := range list {
+		if s.Rule == r && s.Packets != packets {
+			t.Errorf("%s counted %d, want %d", r, s.Packets, packets)
+		}
+	}
+}
