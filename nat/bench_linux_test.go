@@ -55,6 +55,7 @@ func benchPorts(n, set int) []Rule {
 type contestant struct {
 	name        string
 	replace     func([]Rule) func() error // whatever was there
+	slow        bool                      // replace is a program or more for each rule
 	add, remove func(Rule) func() error
 	list        func() (n int, err error) // with counters, as far as it has them
 	memory      func() uint64             // the most that its last program had, in bytes
@@ -115,6 +116,11 @@ func appendContestant(b *testing.B, all []*contestant, name string, start func()
 	return append(all, c)
 }
 
+// quick are those that can replace many rules in bearable time.
+func quick(all []*contestant) []*contestant {
+	return slices.DeleteFunc(slices.Clone(all), func(c *contestant) bool { return c.slow })
+}
+
 // hosts makes a host for each contestant.
 func hosts(b *testing.B) func(name string) *lab.Host {
 	l := labtest.New(b)
@@ -160,16 +166,21 @@ type score struct {
 	values           map[string][]float64
 }
 
-func (s *scoreboard) add(discipline, contestant, unit string, v float64) {
+func (s *scoreboard) find(discipline, unit string) *score {
 	i := slices.IndexFunc(s.scores, func(row *score) bool { return row.discipline == discipline && row.unit == unit })
 	if i < 0 {
 		i = len(s.scores)
 		s.scores = append(s.scores, &score{discipline, unit, map[string][]float64{}})
 	}
-	s.scores[i].values[contestant] = append(s.scores[i].values[contestant], v)
+	return s.scores[i]
 }
 
-// clock adds a cost in milliseconds, of one of n.
+func (s *scoreboard) add(discipline, contestant, unit string, v float64) {
+	row := s.find(discipline, unit)
+	row.values[contestant] = append(row.values[contestant], v)
+}
+
+// cost adds a cost in milliseconds, of one of n.
 func (s *scoreboard) cost(discipline, contestant string, c cost, n int) {
 	s.add(discipline, contestant, "ms", c.wall.Seconds()*1000/float64(n))
 	s.add(discipline, contestant, "cpu-ms", c.processor.Seconds()*1000/float64(n))
@@ -184,6 +195,9 @@ func (s *score) median(name string) float64 {
 	return list[len(list)/2]
 }
 
+// relative tells a unit that is a ratio itself.
+func (s *score) relative() bool { return strings.HasPrefix(s.unit, "x") }
+
 // report reports the medians of a discipline, and how many times ours others are.
 func (s *scoreboard) report(b *testing.B, discipline string) {
 	for _, row := range s.scores {
@@ -192,7 +206,7 @@ func (s *scoreboard) report(b *testing.B, discipline string) {
 		}
 		for name := range row.values {
 			b.ReportMetric(row.median(name), name+"-"+row.unit)
-			if v := row.median(ours); v > 0 && name != ours {
+			if v := row.median(ours); v > 0 && name != ours && !row.relative() {
 				b.ReportMetric(row.median(name)/v, name+"/"+ours+"-"+row.unit)
 			}
 		}
@@ -240,7 +254,7 @@ func (s *score) cell(name string) string {
 	switch {
 	case s.values[name] == nil:
 		return strings.Repeat(" ", 20)
-	case name == ours || own == 0:
+	case name == ours || own == 0 || s.relative():
 		return fmt.Sprintf("%12s%8s", significant(v), "")
 	}
 	return fmt.Sprintf("%12s%8s", significant(v), "x"+significant(v/own))
