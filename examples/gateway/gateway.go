@@ -61,13 +61,16 @@ func run(ctx context.Context, cfg config, hup <-chan os.Signal, out io.Writer) (
 	if cfg.plan {
 		return g.plan(ctx, rules)
 	}
-	if err := g.check(ctx, rules); err != nil {
-		return err
+	if err := g.check(ctx, rules); err != nil && ctx.Err() == nil {
+		return err // nothing is changed
 	}
 	if !cfg.keep {
 		defer func() { err = errors.Join(err, g.down()) }()
 	}
 	if err := g.apply(ctx, rules); err != nil {
+		if ctx.Err() != nil {
+			return nil // the signal came early; a killed run may have left something all the same
+		}
 		return err
 	}
 	fmt.Fprintln(out, "ready")

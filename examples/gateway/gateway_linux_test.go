@@ -2,12 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
 	"net/netip"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 	"github.com/lvskit/lvskit/internal/need"
@@ -177,6 +183,41 @@ func TestAKilledGatewayIsMendedByTheNext(t *testing.T) {
 		r.stop()
 		r.asBefore("after SIGKILL, another run and SIGTERM")
 	})
+}
+
+// TestSignalsAtAnyTime ends gateways before and after they are ready. The next one
+// always starts, and one that ends by itself leaves nothing.
+func TestSignalsAtAnyTime(t *testing.T) {
+	r := newRig(t)
+	rounds := 40
+	if need.Emulated() {
+		rounds = 4
+	}
+	ended, killed := 0, 0
+	for i := range rounds {
+		r.Process = labtest.Start(t, r.gateway, "", r.program, append(both, "-run", r.run)...)
+		late := time.NewTimer(time.Duration(rand.IntN(40)) * time.Millisecond)
+		<-late.C // a moment that is not chosen
+		signal := []os.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2]
+		r.must(r.Signal(signal))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		err := r.Wait(ctx)
+		cancel()
+		var exit *exec.ExitError
+		switch {
+		case err == nil:
+			ended++
+			r.asBefore("after SIGTERM at some time")
+		case errors.As(err, &exit) && !exit.Exited():
+			killed++
+		default:
+			t.Errorf("%v: %v\n%s", signal, err, r.Output())
+		}
+	}
+	t.Logf("%d were killed, %d ended", killed, ended)
+	r.start(both...)
+	r.stop()
+	r.asBefore("in the end")
 }
 
 func TestAnotherBackendTakesOver(t *testing.T) {
