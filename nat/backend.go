@@ -21,10 +21,12 @@ type backend interface {
 	write(ctx context.Context, have *state, changes []Change, want []Rule) error
 	// clear removes all that is ours, be it sound or not.
 	clear(ctx context.Context) error
-	// watch calls tell whenever something may have changed, until the context ends.
+	// watch calls tell once it listens, and then whenever something of ours may have
+	// changed, until the context ends. Where the kernel does not tell, it returns
+	// errors.ErrUnsupported.
 	watch(ctx context.Context, tell func()) error
-	// forget removes from conntrack what the changes have made stale.
-	forget(ctx context.Context, changes []Change) error
+	// forget removes the stale flows from conntrack and tells how many they were.
+	forget(ctx context.Context, s *stale) (int, error)
 	close() error
 }
 

@@ -16,6 +16,8 @@ import (
 //   - fs.ErrPermission: CAP_NET_ADMIN is missing
 //   - fs.ErrNotExist: a program that the backend needs is missing
 //   - ErrMixed: rules of ours in two backends
+//   - ErrContested: two programs with rules of one name
+//   - net.ErrClosed: the Table is closed
 //   - errors.ErrUnsupported: the backend, or this system, can not do it
 //   - the error of a context that ended
 type OpError struct {
@@ -38,6 +40,10 @@ func (e *OpError) Unwrap() error { return e.Err }
 // ErrMixed is that rules of this name are in another backend than the one that is
 // to be used, where they would go on rewriting: Clear a Table of that backend first.
 var ErrMixed = errors.New("rules of this name are in another backend")
+
+// ErrContested is that the rules are changed as often as Run puts them back: another
+// program has rules of the same name. Give it another Config.Name.
+var ErrContested = errors.New("the rules are changed again and again: does another program use the same Config.Name?")
 
 // invalid is a refusal of a rule, with its text. It matches fs.ErrInvalid.
 type invalid string

@@ -140,6 +140,23 @@ func (s *ruleSet) apply(changes []Change) {
 	}
 }
 
+// prefer makes changes; rules that publish what is added give way.
+func (s *ruleSet) prefer(changes []Change) {
+	s.build()
+	for i := range changes {
+		if changes[i].Op != AddRule {
+			continue
+		}
+		for p := range changes[i].Rule.publishes() {
+			if place, ok := s.published[p]; ok && s.list[place] != changes[i].Rule {
+				r := s.list[place]
+				s.remove(&r)
+			}
+		}
+	}
+	s.apply(changes)
+}
+
 func (s *ruleSet) remove(r *Rule) {
 	place := s.index.find(s.list, r)
 	if place < 0 {

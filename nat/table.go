@@ -4,98 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"slices"
-	"time"
+	"sync"
 )
-
-// Backend is what writes the rules into the kernel.
-type Backend uint8
-
-const (
-	// Auto is the backend that has rules of this name already, else NFTables where
-	// the kernel has it, else IPTables.
-	Auto Backend = iota
-	// NFTables writes one table of its own, over netlink, without a program.
-	NFTables
-	// IPTables is IPTablesNFT or IPTablesLegacy: the one that the other rules of the
-	// network namespace are in, or that of the program iptables where there are none.
-	IPTables
-	// IPTablesNFT writes chains of its own by iptables-nft-restore.
-	IPTablesNFT
-	// IPTablesLegacy writes chains of its own by iptables-legacy-restore.
-	IPTablesLegacy
-)
-
-var backendNames = []string{
-	Auto: "auto", NFTables: "nftables", IPTables: "iptables", IPTablesNFT: "iptables-nft", IPTablesLegacy: "iptables-legacy",
-}
-
-// String is the backend's name in lower case: "nftables", "iptables-legacy".
-func (b Backend) String() string {
-	if int(b) < len(backendNames) {
-		return backendNames[b]
-	}
-	return "Backend(unknown)"
-}
-
-// MarshalText is String.
-func (b Backend) MarshalText() ([]byte, error) { return []byte(b.String()), nil }
-
-// UnmarshalText reads what String writes, as for a flag of a program.
-func (b *Backend) UnmarshalText(text []byte) error {
-	i := slices.Index(backendNames, string(text))
-	if i < 0 {
-		return &OpError{Op: "parse", Object: string(text), Err: invalid("unknown backend: use auto, nftables, iptables, iptables-nft or iptables-legacy")}
-	}
-	*b = Backend(i)
-	return nil
-}
-
-// Config says whose rules a Table has and where. The zero value is the rules of
-// "lvskit" in the caller's network namespace, by the backend that fits.
-type Config struct {
-	// Name tells the rules of one program from those of others: it is the name of the
-	// nftables table, and in capitals the beginning of the names of the chains of
-	// iptables. At most 16 lower-case letters, digits and "_", a letter
-	// first. Empty: "lvskit".
-	Name string
-
-	Backend Backend
-
-	// NetNS is the path of the network namespace. Empty: that of the caller of Open.
-	NetNS string
-
-	// Logger takes what is worth knowing. Nil discards it.
-	Logger *slog.Logger
-
-	// Interval is how often Run looks at the rules where the kernel does not tell
-	// of changes (IPTablesLegacy). Zero: 5 s.
-	Interval time.Duration
-
-	// OnRepair is called by Run, in order, when others had removed or changed
-	// rules and they are put back: with what was missing or wrong, and the error
-	// if they could not be. Nil: they are put back all the same.
-	OnRepair func([]Change, error)
-}
-
-func (c Config) validate() error {
-	switch {
-	case int(c.Backend) >= len(backendNames):
-		return invalidf("unknown backend %d", c.Backend)
-	case c.Interval < 0:
-		return invalidf("Interval %v: use a positive one, or zero for 5 s", c.Interval)
-	case len(c.Name) > maxTableName || c.Name[0] < 'a' || c.Name[0] > 'z':
-		return invalidf("Name %q: use at most %d lower-case letters, digits and \"_\", a letter first", c.Name, maxTableName)
-	}
-	for _, r := range c.Name {
-		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' {
-			return invalidf("Name %q has %q: use lower-case letters, digits and \"_\"", c.Name, r)
-		}
-	}
-	return nil
-}
-
-const maxTableName = 16
 
 // RuleStatus is a rule as the kernel has it.
 type RuleStatus struct {
@@ -112,39 +24,82 @@ type Table struct {
 	cfg  Config
 	log  *slog.Logger
 	turn chan struct{} // holds the turn of the call that is under way
-	b    backend
-	want *ruleSet // what the last change has left, for Run; nil before one and after Clear
+
+	// Of the call that has the turn.
+	b       backend
+	want    *ruleSet // what the last change has left, for Run; nil before one and after Clear
+	running bool
+	unsure  bool     // flows may be there from before this Table: a program that was killed
+	owed    []Change // whose stale flows are still there
+
+	closed chan struct{} // closed in turn
+
+	mu    sync.Mutex // guards stats
+	stats Stats
+}
+
+// Stats count what a Table has done since Open.
+type Stats struct {
+	// Repairs are how often Run has put back what others had changed, and
+	// FailedRepairs how often it could not.
+	Repairs, FailedRepairs uint64
+	// ForgottenFlows are those that were removed from conntrack because a change
+	// had made them stale.
+	ForgottenFlows uint64
+}
+
+// Stats are the counters of this Table. They are never waited for.
+func (t *Table) Stats() Stats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stats
+}
+
+func (t *Table) count(f func(*Stats)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f(&t.stats)
 }
 
 // Open finds the backend. It changes nothing. Errors match fs.ErrInvalid (the
 // Config), fs.ErrPermission, fs.ErrNotExist (a program, or the namespace),
 // errors.ErrUnsupported (the kernel has no such backend), ErrMixed.
 func Open(cfg Config) (*Table, error) {
-	if cfg.Name == "" {
-		cfg.Name = "lvskit"
-	}
-	if cfg.Interval == 0 {
-		cfg.Interval = 5 * time.Second
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if err := cfg.validate(); err != nil {
+	cfg, err := cfg.complete()
+	if err != nil {
 		return nil, &OpError{Op: "open", Err: err}
 	}
 	b, err := openBackend(cfg)
 	if err != nil {
 		return nil, &OpError{Op: "open", Err: err}
 	}
-	return &Table{cfg: cfg, log: cfg.Logger, turn: make(chan struct{}, 1), b: b}, nil
+	return newTable(cfg, b), nil
 }
 
-// Close lets go of the table. The rules stay as they are; Clear removes them.
+func newTable(cfg Config, b backend) *Table {
+	return &Table{cfg: cfg, log: cfg.Logger, turn: make(chan struct{}, 1), b: b, unsure: true, closed: make(chan struct{})}
+}
+
+// Close lets go of the table; a Run that is under way returns. The rules stay as
+// they are: Clear removes them. It waits for calls that are under way. All calls
+// after it, but for another Close, are errors that match net.ErrClosed.
 func (t *Table) Close() error {
 	t.turn <- struct{}{}
 	defer t.leave()
+	select {
+	case <-t.closed:
+		return nil
+	default:
+		close(t.closed)
+	}
+	if t.running {
+		return nil // Run closes the backend
+	}
 	return t.b.close()
 }
+
+// Name is Config.Name.
+func (t *Table) Name() string { return t.cfg.Name }
 
 // Backend is the one that was found: NFTables, IPTablesNFT or IPTablesLegacy.
 func (t *Table) Backend() Backend { return t.b.kind() }
@@ -177,9 +132,15 @@ func (t *Table) Plan(ctx context.Context, want []Rule) (changes []Change, err er
 }
 
 // Apply makes the rules those that are wanted by the smallest change, and returns
-// it: all of it at once, or nothing (with iptables, each family by itself). Then it
-// removes from conntrack the UDP flows that the change made stale; if only that
-// fails, it returns the change and an error.
+// it: all of it at once, or nothing (with iptables, each family by itself).
+//
+// Then it removes from conntrack the flows that the change made stale: a client of
+// UDP that keeps its socket goes to the new server with its next packet, or to
+// none. Connections of TCP and SCTP stay with theirs, and so do flows that the
+// change does not concern. If only that fails, Apply returns the change and an
+// error, and the next call tries again; where the kernel can not do it, the error
+// matches errors.ErrUnsupported. The first Apply of a Table looks at the flows of all
+// rules, in case a program that was killed has left some.
 func (t *Table) Apply(ctx context.Context, want []Rule) (changes []Change, err error) {
 	err = t.do(ctx, "apply", func() error {
 		changes, err = t.apply(ctx, want)
@@ -208,7 +169,7 @@ func (t *Table) apply(ctx context.Context, want []Rule) ([]Change, error) {
 		return nil, err
 	}
 	t.want = newRuleSet(want)
-	return changes, t.forget(ctx, changes)
+	return changes, t.forget(ctx, changes, t.unsure)
 }
 
 // attempts is how often an operation begins anew because others have written between its
@@ -233,7 +194,7 @@ func (t *Table) Add(ctx context.Context, rules ...Rule) error {
 }
 
 // Remove removes rules. One that is not there is an error that matches
-// fs.ErrNotExist, and nothing is removed.
+// fs.ErrNotExist, and nothing is removed; Run does not put it back any more.
 func (t *Table) Remove(ctx context.Context, rules ...Rule) error {
 	return t.change(ctx, "remove", RemoveRule, rules)
 }
@@ -258,7 +219,7 @@ func (t *Table) Clear(ctx context.Context) error {
 		}
 		t.want = nil
 		changes, err := plan(have, nil)
-		return errors.Join(err, t.forget(ctx, changes))
+		return errors.Join(err, t.forget(ctx, changes, false))
 	})
 }
 
@@ -272,6 +233,7 @@ func (t *Table) change(ctx context.Context, name string, op ChangeOp, rules []Ru
 				return err
 			}
 			if changes, err = s.changes(op, rules); err != nil || len(changes) == 0 {
+				t.unwant(s, op, rules)
 				return err
 			}
 			if t.want == nil {
@@ -291,8 +253,8 @@ func (t *Table) change(ctx context.Context, name string, op ChangeOp, rules []Ru
 		if t.want == nil {
 			t.want = have
 		}
-		t.want.apply(changes)
-		return t.forget(ctx, changes)
+		t.want.prefer(changes)
+		return t.forget(ctx, changes, false)
 	})
 }
 
@@ -304,9 +266,14 @@ func (t *Table) do(ctx context.Context, op string, f func() error) error {
 		return &OpError{Op: op, Err: ctx.Err()}
 	}
 	defer t.leave()
-	err := ctx.Err()
-	if err == nil {
-		err = f()
+	var err error
+	select {
+	case <-t.closed:
+		err = net.ErrClosed
+	default:
+		if err = ctx.Err(); err == nil {
+			err = f()
+		}
 	}
 	var done *OpError
 	if err == nil || errors.As(err, &done) {
@@ -317,9 +284,40 @@ func (t *Table) do(ctx context.Context, op string, f func() error) error {
 
 func (t *Table) leave() { <-t.turn }
 
-func (t *Table) forget(ctx context.Context, changes []Change) error {
-	if err := t.b.forget(ctx, changes); err != nil {
+// forget removes from conntrack the flows that changes have made stale, and those
+// that could not be removed the last time. With all, those of any rule.
+func (t *Table) forget(ctx context.Context, changes []Change, all bool) error {
+	t.owed = append(t.owed, changes...)
+	want := func() []Rule { return nil }
+	if t.want != nil {
+		want = t.want.rules
+	}
+	var err error
+	if s := newStale(t.owed, want, all); s != nil {
+		var n int
+		n, err = t.b.forget(ctx, s)
+		t.count(func(s *Stats) { s.ForgottenFlows += uint64(n) })
+	}
+	if err == nil || errors.Is(err, errors.ErrUnsupported) {
+		t.owed, t.unsure = nil, t.unsure && !all
+	}
+	if err != nil {
 		return &OpError{Op: "remove stale connections", Err: err}
 	}
 	return nil
+}
+
+// unwant drops what Remove was to remove and others have taken away already, so that
+// Run does not put it back.
+func (t *Table) unwant(s *state, op ChangeOp, rules []Rule) {
+	if op != RemoveRule || t.want == nil {
+		return
+	}
+	var gone []Change
+	for _, r := range normal(rules) {
+		if !s.ruleSet().has(&r) {
+			gone = append(gone, Change{RemoveRule, r})
+		}
+	}
+	t.want.apply(gone)
 }
