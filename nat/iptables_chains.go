@@ -6,19 +6,20 @@ import (
 	"strings"
 )
 
-// Our chains, in the table nat of each family. Each has one jump to it, from the
-// chain that the kernel calls, before the rules of others there: the first rewriting
-// is the one that counts.
+// Our chains, in the table nat of each family. All but the first have one jump to each,
+// from the chain that the kernel calls, before the rules of others there: the
+// first rewriting is the one that counts.
 const (
-	xtPre  = iota // exact rules, then those that change the destination, in order
-	xtOut         // those of them that the gateway's own connections come to
+	xtPub  = iota // exact rules
+	xtPre         // goes to xtPub, then has those that change the destination, in order
+	xtOut         // the same for the gateway's own connections, see Rule.local
 	xtPost        // hairpins, then the rules that change the source, in order
 	xtChains
 )
 
 var (
-	xtHooks    = [xtChains]string{"PREROUTING", "OUTPUT", "POSTROUTING"}
-	xtSuffixes = [xtChains]string{"-PRE", "-OUT", "-POST"}
+	xtHooks    = [xtChains]string{xtPre: "PREROUTING", xtOut: "OUTPUT", xtPost: "POSTROUTING"}
+	xtSuffixes = [xtChains]string{"-PUB", "-PRE", "-OUT", "-POST"}
 )
 
 // xtMark is the comment of the jumps, of every Name. Those of other Names may stand
@@ -55,6 +56,9 @@ func (n *xtNames) jump(chain int) string {
 	return `-m comment --comment "` + xtMark + `" -j ` + n[chain]
 }
 
+// publish is the line that leads to the exact rules.
+func (n *xtNames) publish() xtLine { return xtLine{text: "-j " + n[xtPub]} }
+
 // readSave reads what iptables-save wrote of the table nat.
 func (n *xtNames) readSave(text string, p *xtParser) (f xtFamily) {
 	f.sound = true
@@ -73,7 +77,7 @@ func (n *xtNames) readSave(text string, p *xtParser) (f xtFamily) {
 		}
 		chain, rule, _ := strings.Cut(rule, " ")
 		if i := slices.Index(n[:], chain); i >= 0 {
-			f.addLine(i, packets, bytes, rule, p)
+			f.addLine(i, n.line(packets, bytes, rule, p))
 			continue
 		}
 		hook := slices.Index(xtHooks[:], chain)
@@ -100,7 +104,7 @@ func (n *xtNames) readSave(text string, p *xtParser) (f xtFamily) {
 			}
 		}
 	}
-	f.finish()
+	n.finish(&f)
 	return f
 }
 
@@ -136,19 +140,29 @@ func cutCounters(line string) (packets, bytes uint64, rule string, ok bool) {
 	return packets, bytes, rule, err == nil
 }
 
-func (f *xtFamily) addLine(chain int, packets, bytes uint64, rule string, p *xtParser) {
-	l, err := p.parse(xtWords(rule))
-	if err != nil {
+// line reads a line of one of our chains, without a text if it is not ours.
+func (n *xtNames) line(packets, bytes uint64, rule string, p *xtParser) (l xtLine) {
+	if l = n.publish(); rule != l.text {
+		var err error
+		if l, err = p.parse(xtWords(rule)); err != nil {
+			return xtLine{}
+		}
+	}
+	l.packets, l.bytes = packets, bytes
+	return l
+}
+
+func (f *xtFamily) addLine(chain int, l xtLine) {
+	if l.text == "" {
 		f.sound = false
 		return
 	}
-	l.packets, l.bytes = packets, bytes
 	f.lines[chain] = append(f.lines[chain], l)
 }
 
 // finish makes the rules of the lines, and compares the lines with those that the rules
 // have.
-func (f *xtFamily) finish() {
+func (n *xtNames) finish(f *xtFamily) {
 	if !f.there {
 		return
 	}
@@ -159,7 +173,7 @@ func (f *xtFamily) finish() {
 			switch {
 			case l.rule == Rule{}:
 				continue
-			case !ok && chain == xtOut: // it is in PRE no more
+			case !ok && chain == xtOut: // it is not in xtPre
 				continue
 			case !ok:
 				i = len(f.rules)
@@ -174,8 +188,8 @@ func (f *xtFamily) finish() {
 	for i := range f.rules {
 		list[i] = f.rules[i].Rule
 	}
-	for chain, want := range layout(list, f) {
-		f.sound = f.sound && f.exists[chain] && f.jumped[chain] &&
+	for chain, want := range n.layout(list, f) {
+		f.sound = f.sound && f.exists[chain] && (f.jumped[chain] || xtHooks[chain] == "") &&
 			slices.EqualFunc(want, f.lines[chain], func(a, b xtLine) bool { return a.text == b.text })
 	}
 }
@@ -192,7 +206,7 @@ func (f *xtFamily) same(g *xtFamily) bool {
 
 // layout is the lines that rules have in each chain. Where places do not matter, lines
 // stay where they are.
-func layout(rules []Rule, have *xtFamily) (lines [xtChains][]xtLine) {
+func (n *xtNames) layout(rules []Rule, have *xtFamily) (lines [xtChains][]xtLine) {
 	wanted := map[string]bool{} // of exact rules, and hairpins
 	var exact, hairpins []xtLine
 	var ordered [xtChains][]xtLine
@@ -220,9 +234,11 @@ func layout(rules []Rule, have *xtFamily) (lines [xtChains][]xtLine) {
 			wanted[text] = true
 		}
 	}
-	for chain, free := range [xtChains][]xtLine{exact, exact, hairpins} {
-		lines[chain] = append(stay(free, have.lines[chain], wanted), ordered[chain]...)
+	lines[xtPub] = stay(exact, have.lines[xtPub], wanted)
+	for _, chain := range []int{xtPre, xtOut} {
+		lines[chain] = append([]xtLine{n.publish()}, ordered[chain]...)
 	}
+	lines[xtPost] = append(stay(hairpins, have.lines[xtPost], wanted), ordered[xtPost]...)
 	return lines
 }
 

@@ -15,7 +15,7 @@ func (n *xtNames) restore(f *xtFamily, rules []Rule, moved map[Rule]bool) string
 	if len(rules) == 0 {
 		return n.remove(f)
 	}
-	want := layout(rules, f)
+	want := n.layout(rules, f)
 	if f.there && f.sound {
 		if text, ok := n.edit(f, &want, moved); ok {
 			return text
@@ -34,12 +34,16 @@ func xtCommit(lines []string) string {
 // remove takes away all that is ours.
 func (n *xtNames) remove(f *xtFamily) string {
 	lines := n.removeJumps(f)
-	for chain, name := range n {
+	for chain := range n {
 		if f.jumped[chain] {
 			lines = append(lines, "-D "+xtHooks[chain]+" "+n.jump(chain))
 		}
-		if f.exists[chain] {
-			lines = append(lines, "-F "+name, "-X "+name)
+	}
+	for _, op := range []string{"-F ", "-X "} {
+		for chain, name := range n {
+			if f.exists[chain] {
+				lines = append(lines, op+name)
+			}
 		}
 	}
 	return xtCommit(lines)
@@ -61,8 +65,8 @@ func (n *xtNames) fill(f *xtFamily, want *[xtChains][]xtLine) string {
 	}
 	lines = append(lines, n.removeJumps(f)...)
 	for chain := range n {
-		if !f.jumped[chain] {
-			lines = append(lines, "-I "+xtHooks[chain]+" 1 "+n.jump(chain))
+		if hook := xtHooks[chain]; hook != "" && !f.jumped[chain] {
+			lines = append(lines, "-I "+hook+" 1 "+n.jump(chain))
 		}
 		have := map[string]xtLine{}
 		for _, l := range f.lines[chain] {

@@ -4,25 +4,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 )
 
 var variants = []Backend{IPTablesNFT, IPTablesLegacy}
 
-func openXT(t testing.TB, h *lab.Host, b Backend) *Table {
-	t.Helper()
-	table, err := Open(Config{NetNS: h.Path(), Backend: b})
-	must(t, err)
-	t.Cleanup(func() { table.Close() })
-	return table
-}
-
 func TestIPTablesHasRulesOfEveryKind(t *testing.T) {
 	for _, b := range variants {
 		t.Run(b.String(), func(t *testing.T) {
 			h := labtest.Host(t, labtest.New(t), "gateway")
-			table := openXT(t, h, b)
+			table := tableOn(t, h, b)
 			want := rules(t, ofEveryKind...)
 			_, err := table.Apply(t.Context(), want)
 			must(t, err)

@@ -68,7 +68,7 @@ func TestIPTablesLeavesRulesOfOthersAsTheyAre(t *testing.T) {
 	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
 		restore(t, h, b, others)
 		before := saved(t, h, b)
-		table := openXT(t, h, b)
+		table := tableOn(t, h, b)
 		for _, want := range [][]Rule{rules(t, ofEveryKind...), rules(t, ofEveryKind[3:9]...), rules(t, ofEveryKind[:7]...)} {
 			_, err := table.Apply(t.Context(), want)
 			must(t, err)
@@ -101,26 +101,30 @@ func TestIPTablesMendsWhatOthersSpoil(t *testing.T) {
 		"built-in chains are flushed":         "-t nat -F PREROUTING",
 		"all is flushed":                      "-t nat -F",
 		"a chain is flushed":                  "-t nat -F LVSKIT-OUT",
-		"a rule is deleted":                   "-t nat -D LVSKIT-PRE 2",
+		"a rule is deleted":                   "-t nat -D LVSKIT-PRE 3",
 		"a rule of a hairpin is deleted":      "-t nat -D LVSKIT-POST 1",
-		"a rule is deleted in one of two":     "-t nat -D LVSKIT-OUT 1",
+		"a rule is deleted in one of two":     "-t nat -D LVSKIT-OUT 2",
+		"an exact rule is deleted":            "-t nat -D LVSKIT-PUB 1",
+		"exact rules are not jumped to":       "-t nat -D LVSKIT-OUT 1",
+		"exact rules are jumped to too late":  "-t nat -D LVSKIT-PRE 1 && BIN -t nat -A LVSKIT-PRE -j LVSKIT-PUB",
+		"a chain is deleted":                  "-t nat -F && BIN -t nat -X",
 		"a rule is there twice":               "-t nat -A LVSKIT-POST -s 192.168.160.0/24 -o eth1 -j SNAT --to-source 12.0.0.1",
 		"a rule of others is in our chain":    "-t nat -I LVSKIT-PRE 3 -m mac --mac-source 00:00:00:00:00:01 -j RETURN",
-		"an exact rule is behind the others":  "-t nat -A LVSKIT-PRE -d 12.0.0.1/32 -p tcp -m tcp --dport 3399 -j DNAT --to-destination 10.0.0.1",
-		"a range of ports is not shifted":     "-t nat -R LVSKIT-PRE 2 -d 12.0.0.1/32 -p tcp -m tcp --dport 70:79 -m comment --comment shift -j DNAT --to-destination 192.168.160.100:8071-8080",
-		"the name says what the line doesn't": "-t nat -R LVSKIT-PRE 1 -d 12.0.0.1/32 -p tcp -m tcp --dport 3344 -m comment --comment \"web hairpin\" -j DNAT --to-destination 192.168.160.100:8080",
+		"an exact rule is behind the others":  "-t nat -A LVSKIT-PRE -d 12.0.0.1/32 -p tcp -m tcp --dport 3399 -j DNAT --to-destination 10.0.0.1:3399",
+		"a range of ports is not shifted":     "-t nat -R LVSKIT-PUB 2 -d 12.0.0.1/32 -p tcp -m tcp --dport 70:79 -m comment --comment shift -j DNAT --to-destination 192.168.160.100:8071-8080",
+		"the name says what the line doesn't": "-t nat -R LVSKIT-PUB 1 -d 12.0.0.1/32 -p tcp -m tcp --dport 3344 -m comment --comment \"web hairpin\" -j DNAT --to-destination 192.168.160.100:8080",
 	}
 	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
 		for name, spoil := range spoils {
 			t.Run(name, func(t *testing.T) {
 				restoreAll(t, h, b, others)
 				before := saved(t, h, b)
-				table := openXT(t, h, b)
+				table := tableOn(t, h, b)
 				want := rules(t, ofEveryKind...)
 				_, err := table.Apply(t.Context(), want)
 				must(t, err)
 				good := saved(t, h, b)
-				labtest.Run(t, h, "sh", "-c", b.String()+" "+spoil)
+				labtest.Run(t, h, "sh", "-c", b.String()+" "+strings.ReplaceAll(spoil, "BIN", b.String()))
 				spoiled := saved(t, h, b)
 				_, err = table.Apply(t.Context(), want)
 				must(t, err)
@@ -151,7 +155,7 @@ func sorted(text string) string {
 
 func TestIPTablesSurvivesSaveAndRestore(t *testing.T) {
 	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
-		table := openXT(t, h, b)
+		table := tableOn(t, h, b)
 		want := rules(t, ofEveryKind...)
 		_, err := table.Apply(t.Context(), want)
 		must(t, err)
@@ -188,7 +192,7 @@ func TestIPTablesKeepsTablesOfTwoNamesApart(t *testing.T) {
 
 func TestIPTablesNamesTheRuleThatHoldsAChain(t *testing.T) {
 	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
-		table := openXT(t, h, b)
+		table := tableOn(t, h, b)
 		_, err := table.Apply(t.Context(), rules(t, web))
 		must(t, err)
 		labtest.Run(t, h, b.String(), "-t", "nat", "-A", "PREROUTING", "-i", "eth9", "-j", "LVSKIT-PRE")
@@ -205,7 +209,7 @@ func TestIPTablesNamesTheRuleThatHoldsAChain(t *testing.T) {
 func TestIPTablesNFTSaysThatATableIsOfNFT(t *testing.T) {
 	h := labtest.Host(t, labtest.New(t), "gateway")
 	labtest.Run(t, h, "nft", "add table ip nat; add map ip nat m { type ipv4_addr : ipv4_addr; }; add chain ip nat POSTROUTING { type nat hook postrouting priority 100; }; add rule ip nat POSTROUTING snat to ip saddr map @m")
-	_, err := openXT(t, h, IPTablesNFT).Apply(t.Context(), rules(t, web))
+	_, err := tableOn(t, h, IPTablesNFT).Apply(t.Context(), rules(t, web))
 	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "nft") {
 		t.Errorf("got %v", err)
 	}
@@ -214,15 +218,15 @@ func TestIPTablesNFTSaysThatATableIsOfNFT(t *testing.T) {
 func TestOpenFindsTheVariant(t *testing.T) {
 	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
 		labtest.Run(t, h, b.String(), "-A", "INPUT", "-p", "udp", "-j", "ACCEPT")
-		if got := openXT(t, h, IPTables).Backend(); got != b {
+		if got := tableOn(t, h, IPTables).Backend(); got != b {
 			t.Errorf("beside rules of %s: %s", b, got)
 		}
-		if got := openXT(t, h, Auto).Backend(); got != NFTables {
+		if got := tableOn(t, h, Auto).Backend(); got != NFTables {
 			t.Errorf("auto: %s", got)
 		}
-		_, err := openXT(t, h, b).Apply(t.Context(), rules(t, "masquerade: ipv6 out eth1"))
+		_, err := tableOn(t, h, b).Apply(t.Context(), rules(t, "masquerade: ipv6 out eth1"))
 		must(t, err)
-		if got := openXT(t, h, Auto).Backend(); got != b {
+		if got := tableOn(t, h, Auto).Backend(); got != b {
 			t.Errorf("with rules in %s: %s", b, got)
 		}
 		for _, other := range []Backend{NFTables, IPTablesNFT, IPTablesLegacy} {
@@ -237,7 +241,7 @@ func TestOpenFindsTheVariant(t *testing.T) {
 func TestOpenMakesNoTable(t *testing.T) {
 	h := labtest.Host(t, labtest.New(t), "gateway")
 	for _, b := range []Backend{Auto, NFTables, IPTables, IPTablesNFT, IPTablesLegacy} {
-		table := openXT(t, h, b)
+		table := tableOn(t, h, b)
 		_, err := table.List(t.Context())
 		must(t, err)
 		must(t, table.Clear(t.Context()))
@@ -256,7 +260,7 @@ func TestMissingProgram(t *testing.T) {
 // Rules of IPv4 need no ip6tables.
 func TestIPTablesWithoutIPv6(t *testing.T) {
 	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
-		table := openXT(t, h, b)
+		table := tableOn(t, h, b)
 		_, table.b.(*xtables).programs[1].err = findProgram("ip6tables-none-save")
 		_, err := table.Apply(t.Context(), rules(t, web))
 		must(t, err)

@@ -30,7 +30,7 @@ func TestIPTablesEditsAnyRulesIntoAnyOthers(t *testing.T) {
 	all = normal(all)
 	for _, b := range variants {
 		t.Run(b.String(), func(t *testing.T) {
-			table := openXT(t, labtest.Host(t, labtest.New(t), "gateway"), b)
+			table := tableOn(t, labtest.Host(t, labtest.New(t), "gateway"), b)
 			rnd := rand.New(rand.NewPCG(6, uint64(b)))
 			var have []Rule
 			for range rounds {
@@ -45,7 +45,7 @@ func TestIPTablesEditsAnyRulesIntoAnyOthers(t *testing.T) {
 				for class := range classes {
 					got, wanted := ofClass(s.list(), class), ofClass(want, class)
 					if !slices.Equal(got, wanted) {
-						t.Fatalf("class %d of\n%s\nis\n%s\nwas\n%s", class, xtLineup(wanted), xtLineup(got), xtLineup(ofClass(have, class)))
+						t.Fatalf("class %d of\n%s\nis\n%s\nwas\n%s", class, lines(wanted), lines(got), lines(ofClass(have, class)))
 					}
 				}
 				have = want
@@ -88,12 +88,4 @@ func ofClass(list []Rule, class int) (out []Rule) {
 	}
 	slices.SortFunc(exact, func(a, b Rule) int { return strings.Compare(a.String(), b.String()) })
 	return append(exact, out...)
-}
-
-func xtLineup(list []Rule) string {
-	var b strings.Builder
-	for _, r := range list {
-		b.WriteString("\t" + r.String() + "\n")
-	}
-	return b.String()
 }

@@ -110,7 +110,11 @@ func (r Rule) xtTarget(b *strings.Builder) {
 	switch r.Action {
 	case DNAT, SNAT:
 		to := r.To.String()
-		if r.Action == DNAT && r.ToPort.Len() > 1 {
+		switch {
+		case r.Action == SNAT:
+		case ports == "" && r.DestinationPort.Len() == 1: // it says what is meant
+			ports = r.DestinationPort.String()
+		case r.ToPort.Len() > 1:
 			ports += "/" + strconv.Itoa(int(r.DestinationPort.First))
 		}
 		if ports != "" {

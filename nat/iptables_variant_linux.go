@@ -61,7 +61,7 @@ func isXTTable(t *nftables.Table) bool {
 }
 
 func withNFTables(ns namespace, f func(*nftables.Conn) error) error {
-	c, err := (&nft{namespace: ns}).conn()
+	c, err := nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(int(ns.file.Fd())))
 	if err == nil {
 		defer c.CloseLasting()
 		err = f(c)
