@@ -23,7 +23,8 @@ const (
 	// Of include/uapi/linux/netfilter/nfnetlink_conntrack.h and nf_conntrack_common.h.
 	ctaFilter          = 25
 	ctaFilterOrigFlags = 1
-	srcNAT             = 1 << 4 // IPS_SRC_NAT
+	ipsSrcNAT          = 1 << 4
+	ipsDstNAT          = 1 << 5
 	// filterProtocol has the kernel compare the protocol alone
 	// (CTA_FILTER_FLAG(CTA_PROTO_NUM), net/netfilter/nf_conntrack_netlink.c).
 	filterProtocol = 1 << 3
@@ -189,7 +190,7 @@ func decodeFlow(b []byte) (f flow, key []netlink.Attribute, ok bool) {
 		return f, nil, false
 	}
 	seen := 0
-	err := eachAttribute(b[4:], func(typ uint16, b []byte) (err error) {
+	err := eachCTA(b[4:], func(typ uint16, b []byte) (err error) {
 		switch typ {
 		case nl.CTA_TUPLE_ORIG:
 			f.src, f.dst, f.protocol, err = decodeTuple(b)
@@ -201,7 +202,7 @@ func decodeFlow(b []byte) (f flow, key []netlink.Attribute, ok bool) {
 		case nl.CTA_STATUS:
 			if len(b) == 4 {
 				status := binary.BigEndian.Uint32(b)
-				f.snat, f.dnat = status&srcNAT != 0, status&dstNAT != 0
+				f.snat, f.dnat = status&ipsSrcNAT != 0, status&ipsDstNAT != 0
 			}
 		case nl.CTA_ID, nl.CTA_ZONE:
 			key = append(key, netlink.Attribute{Type: typ, Data: b})
@@ -214,10 +215,10 @@ func decodeFlow(b []byte) (f flow, key []netlink.Attribute, ok bool) {
 func decodeTuple(b []byte) (src, dst netip.AddrPort, p Protocol, err error) {
 	var from, to netip.Addr
 	var ports [2]uint16
-	err = eachAttribute(b, func(typ uint16, b []byte) error {
+	err = eachCTA(b, func(typ uint16, b []byte) error {
 		switch typ {
 		case nl.CTA_TUPLE_IP:
-			return eachAttribute(b, func(typ uint16, b []byte) error {
+			return eachCTA(b, func(typ uint16, b []byte) error {
 				switch a, _ := netip.AddrFromSlice(b); typ {
 				case nl.CTA_IP_V4_SRC, nl.CTA_IP_V6_SRC:
 					from = a
@@ -227,7 +228,7 @@ func decodeTuple(b []byte) (src, dst netip.AddrPort, p Protocol, err error) {
 				return nil
 			})
 		case nl.CTA_TUPLE_PROTO:
-			return eachAttribute(b, func(typ uint16, b []byte) error {
+			return eachCTA(b, func(typ uint16, b []byte) error {
 				switch {
 				case typ == nl.CTA_PROTO_NUM && len(b) == 1:
 					p = Protocol(b[0])
@@ -242,9 +243,28 @@ func decodeTuple(b []byte) (src, dst netip.AddrPort, p Protocol, err error) {
 		return nil
 	})
 	if err == nil && (!from.IsValid() || !to.IsValid()) {
-		err = errNotOurs
+		err = errBroken
 	}
 	return netip.AddrPortFrom(from, ports[0]), netip.AddrPortFrom(to, ports[1]), p, err
+}
+
+// errBroken is what the kernel never says.
+var errBroken = errors.New("an answer of conntrack that can not be read")
+
+// eachCTA calls f for each attribute, without copying.
+func eachCTA(b []byte, f func(typ uint16, b []byte) error) error {
+	for len(b) >= unix.SizeofNlAttr {
+		size := int(binary.NativeEndian.Uint16(b))
+		if size < unix.SizeofNlAttr || size > len(b) {
+			return errBroken
+		}
+		typ := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
+		if err := f(typ, b[unix.SizeofNlAttr:size]); err != nil {
+			return err
+		}
+		b = b[min((size+3)&^3, len(b)):]
+	}
+	return nil
 }
 
 // conntrackError has words for what the kernel answers where it lacks the means.

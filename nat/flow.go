@@ -29,9 +29,9 @@ const (
 	sources
 )
 
-// place is a rule among those of its side. A hairpin is one of the sources, apart
+// ranked is a rule among those of its side. A hairpin is one of the sources, apart
 // from its rule.
-type place struct {
+type ranked struct {
 	rule    Rule
 	order   int
 	added   bool
@@ -40,20 +40,20 @@ type place struct {
 
 // ranking finds the rules that match a flow among many.
 type ranking struct {
-	published     map[published]place
-	bySource      map[netip.Addr][]place
-	byDestination map[netip.Addr][]place
-	others        []place
+	published     map[published]ranked
+	bySource      map[netip.Addr][]ranked
+	byDestination map[netip.Addr][]ranked
+	others        []ranked
 }
 
 // put adds a rule to the sides that it is on.
 func put(sides *[2]ranking, r Rule, order int, added bool) {
-	p := place{rule: r, order: order, added: added}
+	p := ranked{rule: r, order: order, added: added}
 	switch {
 	case r.Exact():
 		to := &sides[destinations].published
 		if *to == nil {
-			*to = map[published]place{}
+			*to = map[published]ranked{}
 		}
 		p.order = -1 // before all others
 		for at := range r.publishes() {
@@ -70,10 +70,10 @@ func put(sides *[2]ranking, r Rule, order int, added bool) {
 	}
 }
 
-func (l *ranking) add(p place, source, destination netip.Prefix) {
-	file := func(m *map[netip.Addr][]place, a netip.Addr) {
+func (l *ranking) add(p ranked, source, destination netip.Prefix) {
+	file := func(m *map[netip.Addr][]ranked, a netip.Addr) {
 		if *m == nil {
-			*m = map[netip.Addr][]place{}
+			*m = map[netip.Addr][]ranked{}
 		}
 		(*m)[a] = append((*m)[a], p)
 	}
@@ -89,7 +89,7 @@ func (l *ranking) add(p place, source, destination netip.Prefix) {
 
 // of are the rules that match a flow, in order. Interfaces are not known, and count
 // as matching.
-func (l *ranking) of(k side, f *flow) (list []place) {
+func (l *ranking) of(k side, f *flow) (list []ranked) {
 	to := f.dst
 	if k == sources {
 		to = f.to
@@ -97,18 +97,18 @@ func (l *ranking) of(k side, f *flow) (list []place) {
 	if p, ok := l.published[published{f.dst.Addr(), f.protocol, f.dst.Port()}]; ok {
 		list = append(list, p)
 	}
-	for _, some := range [][]place{l.byDestination[to.Addr()], l.bySource[f.src.Addr()], l.others} {
+	for _, some := range [][]ranked{l.byDestination[to.Addr()], l.bySource[f.src.Addr()], l.others} {
 		for i := range some {
 			if some[i].matches(f, to) {
 				list = append(list, some[i])
 			}
 		}
 	}
-	slices.SortStableFunc(list, func(a, b place) int { return cmp.Compare(a.order, b.order) })
+	slices.SortStableFunc(list, func(a, b ranked) int { return cmp.Compare(a.order, b.order) })
 	return list
 }
 
-func (p *place) matches(f *flow, to netip.AddrPort) bool {
+func (p *ranked) matches(f *flow, to netip.AddrPort) bool {
 	r := &p.rule
 	if p.hairpin {
 		return f.dnat && r.Hairpin.Contains(f.src.Addr()) && r.To == f.to.Addr()
@@ -137,7 +137,7 @@ const (
 )
 
 // leads compares a flow with what a rule that matches makes of it.
-func (p *place) leads(k side, f *flow) outcome {
+func (p *ranked) leads(k side, f *flow) outcome {
 	r := &p.rule
 	var is bool
 	switch {
@@ -172,7 +172,7 @@ func (r *Rule) port(n uint16) uint16 {
 
 // certain tells whether all that the rule wants of a flow is known here: so no
 // interface, and no doubt whether it holds for the gateway's own flows.
-func (p *place) certain(k side) bool {
+func (p *ranked) certain(k side) bool {
 	switch r := &p.rule; {
 	case p.hairpin:
 		return true

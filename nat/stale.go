@@ -92,7 +92,7 @@ func (s *stale) side(k side, f *flow) bool {
 	return passedNew || passed && s.all || rewritten && len(removed) > 0
 }
 
-func has(list []place, r Rule) bool {
+func has(list []ranked, r Rule) bool {
 	for _, p := range list {
 		if p.rule == r {
 			return true
@@ -103,7 +103,7 @@ func has(list []place, r Rule) bool {
 
 // leadThere tells a flow that was led where it goes by a rule that is gone: one that is
 // there now would lead it to an address of this machine, which it does not tell.
-func leadThere(removed []place, k side, f *flow) bool {
+func leadThere(removed []ranked, k side, f *flow) bool {
 	for _, p := range removed {
 		if p.leads(k, f) == surely {
 			return true
