@@ -18,6 +18,7 @@ import (
 type asker struct {
 	*testing.T
 	host *lab.Host
+	url  string
 
 	mu    sync.Mutex // guards all below
 	pages map[string]int
@@ -27,7 +28,7 @@ type asker struct {
 }
 
 func newAsker(r *rig) *asker {
-	a := &asker{T: r.T, host: r.client, pages: map[string]int{}, last: time.Now()}
+	a := &asker{T: r.T, host: r.client, url: "http://" + published + "/", pages: map[string]int{}, last: time.Now()}
 	task := r.client.Go(func(ctx context.Context) error {
 		for ctx.Err() == nil {
 			page, err := a.get(ctx)
@@ -43,7 +44,7 @@ func newAsker(r *rig) *asker {
 func (a *asker) get(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 100*time.Millisecond*patience())
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+published+"/", http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.url, http.NoBody)
 	if err != nil {
 		return "", err
 	}

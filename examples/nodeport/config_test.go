@@ -53,7 +53,10 @@ func TestMistakes(t *testing.T) {
 // TestConfigurationOfNginx compares what is written with the tutorials' stream
 // block.
 func TestConfigurationOfNginx(t *testing.T) {
-	for vip, listen := range map[string]string{"192.168.160.100:3344": "listen 3344;", "[fd00::100]:3344": "listen [::]:3344;"} {
+	for vip, listen := range map[string][]string{
+		"192.168.160.100:3344": {"listen 3344;", "listen 127.0.0.1:3344;"},
+		"[fd00::100]:3344":     {"listen [::]:3344;", "listen [::1]:3344;"},
+	} {
 		node := strings.NewReplacer("100", "40", "3344", "30000").Replace(vip)
 		cfg, err := parse([]string{"-vrid", "51", "-vip", vip, "-node", node, "-run", t.TempDir()}, io.Discard)
 		if err != nil {
@@ -67,7 +70,7 @@ func TestConfigurationOfNginx(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range []string{"pid " + n.run + "/nginx.pid;", "server " + node + " max_fails", listen, "proxy_pass nodes;"} {
+		for _, line := range append(listen, "pid "+n.run+"/nginx.pid;", "server "+node+" max_fails", "proxy_pass nodes;") {
 			if !strings.Contains(string(text), line) {
 				t.Errorf("%s: the configuration lacks %q:\n%s", vip, line, text)
 			}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"text/template"
 	"time"
@@ -35,7 +36,8 @@ func newNginx(s service, again time.Duration) *nginx {
 
 // conf is its configuration. It listens on all addresses, so that it can
 // start where the virtual address is not. A node that does not answer in a second is
-// left alone until again has passed, and the client gets the next one.
+// left alone until again has passed, and the client gets the next one. On the loopback
+// address nginx answers by itself, at the same port.
 var conf = template.Must(template.New("").Parse(`# written by nodeport
 {{if .Module}}load_module {{.Module}};
 {{end}}{{if .Root}}user root;
@@ -53,6 +55,10 @@ stream {
         listen {{.Listen}};
         proxy_pass nodes;
         proxy_connect_timeout 1s;
+    }
+    server {
+        listen {{.Alive}};
+        return "{{.Answer}}";
     }
 }
 `))
@@ -76,12 +82,13 @@ func (n *nginx) configure() error {
 		return err
 	}
 	values := struct {
-		Module, Run, Listen string
-		Root                bool
-		Nodes               []netip.AddrPort
-		Again               int
+		Module, Run, Listen, Answer string
+		Alive                       netip.AddrPort
+		Root                        bool
+		Nodes                       []netip.AddrPort
+		Again                       int
 	}{
-		Run: n.run, Root: os.Geteuid() == 0, Nodes: n.nodes, Listen: fmt.Sprint(n.vip.Port()),
+		Run: n.run, Alive: n.alive(), Answer: answer, Root: os.Geteuid() == 0, Nodes: n.nodes, Listen: fmt.Sprint(n.vip.Port()),
 		Again: int(max(n.again, time.Second).Seconds()),
 	}
 	if n.vip.Addr().Is6() {
@@ -121,17 +128,24 @@ func (n *nginx) command(ctx context.Context, args ...string) error {
 	return nil
 }
 
-// checks are one: whether the process is there and takes connections. Whether
-// the nodes do is no matter: another nginx would reach them no better.
-func (n *nginx) checks() map[string]health.Check {
+// answer is what nginx answers at the address alive.
+const answer = "nginx lives"
+
+func (n *nginx) alive() netip.AddrPort {
 	loopback := netip.IPv6Loopback()
 	if n.vip.Addr().Is4() {
 		loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
-	port := health.TCP{Addr: netip.AddrPortFrom(loopback, n.vip.Port()), Reset: true}
+	return netip.AddrPortFrom(loopback, n.vip.Port())
+}
+
+// checks are one: whether the process is there, takes connections, and does not
+// hang. Whether the nodes live is no matter: another nginx would reach them no better.
+func (n *nginx) checks() map[string]health.Check {
+	process := &health.Process{PIDFile: n.process.PIDFile, Name: n.process.Name}
+	port := health.TCP{Addr: n.alive(), Expect: regexp.MustCompile(answer), Reset: true}
 	return map[string]health.Check{"nginx": {
-		Prober:   health.All(&health.Process{PIDFile: n.process.PIDFile, Name: n.process.Name}, port),
-		Interval: n.interval, Timeout: time.Second, Fall: 1,
+		Prober: health.All(process, port), Interval: n.interval, Timeout: time.Second, Fall: 1,
 	}}
 }
 

@@ -105,6 +105,7 @@ func newRig(t *testing.T, form string) *rig {
 		need.Program(t, "nginx")
 	}
 	need.Program(t, "nft", "ip")
+	t.Parallel() // it waits nearly all the time
 	l := labtest.New(t)
 	r := &rig{T: t, form: form, program: bin.Path(t, "nodeport"), client: labtest.Host(t, l, "client"), firewall: labtest.Host(t, l, "firewall")}
 	outside, inside := labtest.Switch(t, l, "outside"), labtest.Switch(t, l, "inside")
@@ -247,13 +248,17 @@ func (b *balancerHost) holds() bool {
 	return strings.Contains(labtest.Run(b.T, b.Host, "ip", "-o", "-4", "address", "show", "dev", "ens33"), "192.168.160.100/")
 }
 
-// signalNginx sends a signal to the master of nginx.
-func (b *balancerHost) signalNginx(sig syscall.Signal) {
+// signalNginx sends a signal to the master of nginx, and to its workers too if all
+// is set.
+func (b *balancerHost) signalNginx(sig syscall.Signal, all bool) {
 	b.Helper()
 	text, err := os.ReadFile(filepath.Join(b.run, "nginx.pid"))
 	b.must(err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	b.must(err)
+	if all {
+		pid = -pid // a daemon leads its process group
+	}
 	b.must(syscall.Kill(pid, sig))
 }
 
