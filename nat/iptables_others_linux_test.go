@@ -12,28 +12,6 @@ import (
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 )
 
-// others is a table nat as docker, firewalld, kube-proxy and a person leave one.
-const others = `*nat
-:DOCKER - [0:0]
-:PRE_public - [0:0]
-:PRE_public_allow - [0:0]
-:PREROUTING_ZONES - [0:0]
-:KUBE-SERVICES - [0:0]
-:KUBE-MARK-MASQ - [0:0]
--A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
--A PREROUTING -j PREROUTING_ZONES
--A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
--A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
--A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
--A POSTROUTING -s 10.9.0.0/16 -o eth7 -m comment --comment "by \"hand\" \\ LVSKIT-PRE" -j SNAT --to-source 12.0.0.77
--A DOCKER -i docker0 -j RETURN
--A DOCKER ! -i docker0 -p tcp -m tcp --dport 8088 -j DNAT --to-destination 172.17.0.2:80
--A PREROUTING_ZONES -i eth1 -g PRE_public
--A PRE_public -j PRE_public_allow
--A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000
-COMMIT
-`
-
 // restore gives a text to the restore program of a variant.
 func restore(t testing.TB, h *lab.Host, b Backend, text string) {
 	t.Helper()

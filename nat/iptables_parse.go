@@ -137,7 +137,7 @@ func (p *xtParser) parse(words []string) (xtLine, error) {
 		}
 	}
 	r = r.normal()
-	if r.validate() != nil || (r.family() == IPv6) != p.v6 {
+	if r.validate() != nil || r.xtUnsupported() != "" || (r.family() == IPv6) != p.v6 {
 		return xtLine{}, errNotOurs
 	}
 	return xtLine{text: r.xtText(part), rule: r}, nil
