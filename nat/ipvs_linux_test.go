@@ -47,8 +47,10 @@ func newIPVSRig(t *testing.T, v6 bool) *ipvsRig {
 	r.serve(r.client, "12")
 	vip := r.endpoint("100", 80)
 	for _, server := range []string{"in20", "in30"} { // each is a service of its own port
-		labtest.Run(t, r.director, "ipvsadm", "-A", "-t", vip, "-s", "rr")
-		labtest.Run(t, r.director, "ipvsadm", "-a", "-t", vip, "-r", r.endpoint(server, 8080), "-m")
+		for _, protocol := range []string{"-t", "-u"} {
+			labtest.Run(t, r.director, "ipvsadm", "-A", protocol, vip, "-s", "rr")
+			labtest.Run(t, r.director, "ipvsadm", "-a", protocol, vip, "-r", r.endpoint(server, 8080), "-m")
+		}
 		vip = r.endpoint("100", 81)
 	}
 	return r
@@ -98,28 +100,46 @@ func (r *ipvsRig) serve(h *lab.Host, number string) {
 			c.Close()
 		}
 	}()
+	p, err := h.ListenPacket("udp", r.endpoint(number, 8080))
+	r.must(err)
+	go func() {
+		for b := make([]byte, 64); ; {
+			_, from, err := p.ReadFrom(b)
+			if err != nil {
+				return
+			}
+			_, _ = p.WriteTo([]byte(from.(*net.UDPAddr).AddrPort().Addr().String()), from)
+		}
+	}()
 }
 
 // sees asks for what a server sees of a host that connects to an endpoint.
-func (r *ipvsRig) sees(h *lab.Host, endpoint string) (string, error) {
+func (r *ipvsRig) sees(h *lab.Host, network, endpoint string) (string, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
-	c, err := h.Dial(ctx, "tcp", endpoint)
+	c, err := h.Dial(ctx, network, endpoint)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
+	if network == "udp" {
+		_, err := c.Write([]byte("?"))
+		r.must(err)
+	}
 	b := make([]byte, 64)
 	r.must(c.SetReadDeadline(time.Now().Add(5 * time.Second)))
 	n, err := c.Read(b)
 	return string(b[:n]), err
 }
 
-// want wants that the server behind an endpoint sees a host as of this number.
+// want wants that the server behind an endpoint sees a host as of this number, by TCP
+// and by UDP.
 func (r *ipvsRig) want(what string, h *lab.Host, endpoint, number string) {
 	r.Helper()
-	if got, err := r.sees(h, endpoint); err != nil || got != r.addr(number) {
-		r.Errorf("%s: %s is seen at %s as %q, %v; want %s", what, h.Name(), endpoint, got, err, r.addr(number))
+	for _, network := range []string{"tcp", "udp"} {
+		if got, err := r.sees(h, network, endpoint); err != nil || got != r.addr(number) {
+			r.Errorf("%s: %s is seen at %s/%s as %q, %v; want %s", what, h.Name(), endpoint, network, got, err, r.addr(number))
+		}
 	}
 }
 
@@ -145,15 +165,18 @@ func (r *ipvsRig) apply(lines ...string) {
 	r.must(err)
 }
 
-// matched is how many connections the first of the rules has rewritten.
-func (r *ipvsRig) matched() uint64 {
+// matched wants that the rules have rewritten so many connections together.
+func (r *ipvsRig) matched(what string, want uint64) {
 	r.Helper()
 	list, err := r.table.List(r.Context())
 	r.must(err)
-	if len(list) == 0 {
-		r.Fatal("there is no rule")
+	n := uint64(0)
+	for _, s := range list {
+		n += s.Packets
 	}
-	return list[0].Packets
+	if n != want {
+		r.Errorf("%s: %d connections were rewritten, want %d", what, n, want)
+	}
 }
 
 // TestBesideIPVS has rules of SNAT on a director whose connections are rewritten by
@@ -163,6 +186,7 @@ func TestBesideIPVS(t *testing.T) {
 	need.Program(t, "ipvsadm", "iptables-nft-restore", "iptables-legacy-restore", "ip6tables-nft-restore", "ip6tables-legacy-restore")
 	for _, v6 := range []bool{false, true} {
 		t.Run(map[bool]string{false: "IPv4", true: "IPv6"}[v6], func(t *testing.T) {
+			t.Parallel()
 			r := newIPVSRig(t, v6)
 			for _, b := range []Backend{NFTables, IPTablesNFT, IPTablesLegacy} {
 				t.Run(b.String(), func(t *testing.T) {
@@ -197,9 +221,7 @@ func (r *ipvsRig) returnPath() {
 		r.conntrack(value)
 		r.want("service, vs.conntrack="+value, r.client, r.endpoint("100", 80), "12")
 		r.want("own, vs.conntrack="+value, r.routed, r.endpoint("12", 8080), "100")
-		if n := r.matched(); n != uint64(i+1) {
-			r.Errorf("vs.conntrack=%s: %d connections were rewritten, want %d: the server's own", value, n, i+1)
-		}
+		r.matched("the servers' own alone, vs.conntrack="+value, uint64(2*i+2))
 	}
 }
 
@@ -213,26 +235,18 @@ func (r *ipvsRig) fullNAT() {
 	if r.v6 {
 		original = "[" + original + "]"
 	}
-	for _, rule := range []string{
-		fmt.Sprintf("snat: tcp original %s:80-81 out eth1 to %s", original, to),
-		fmt.Sprintf("masquerade: tcp original %s:80-81 out eth1 random", original),
-	} {
-		r.apply(rule)
+	for _, rule := range []string{"snat: %s original %s:80-81 out eth1 to " + to, "masquerade: %s original %s:80-81 out eth1 random"} {
+		r.apply(fmt.Sprintf(rule, "tcp", original), fmt.Sprintf(rule, "udp", original))
 		r.conntrack("0")
 		r.want(rule+", vs.conntrack=0", r.client, r.endpoint("100", 80), "12")
-		if n := r.matched(); n != 0 {
-			r.Errorf("%s: vs.conntrack=0: %d connections were rewritten, want none", rule, n)
-		}
+		r.matched(rule+", vs.conntrack=0", 0)
 		r.conntrack("1")
 		r.want(rule, r.client, r.endpoint("100", 80), "in1")
 		r.want(rule, r.client, r.endpoint("100", 81), "in1")
-		if n := r.matched(); n != 2 {
-			r.Errorf("%s: %d connections were rewritten, want 2", rule, n)
-		}
+		r.matched(rule, 4)
 	}
 	// Another port was asked of the VIP than the rule has: the stranger can not answer.
 	r.apply(fmt.Sprintf("masquerade: tcp original %s:80 out eth1", original))
-	r.want("another port", r.client, r.endpoint("100", 80), "in1")
 	ctx, cancel := context.WithTimeout(r.Context(), 500*time.Millisecond)
 	defer cancel()
 	if c, err := r.client.Dial(ctx, "tcp", r.endpoint("100", 81)); err == nil {
