@@ -33,16 +33,3 @@ type backend interface {
 // errChanged is what write and clear return that did nothing, because others have
 // written since it was read. One reads again then.
 var errChanged = errors.New("others change the rules all the time: try again later")
-
-// nftState is what a change of the table has to know.
-type nftState struct {
-	handles map[string]map[Rule]uint64 // by chain
-	// The sets of hairpins that are there, empty ones too.
-	hairpins map[hairpinLength]bool
-}
-
-// hairpinLength is what such a set is for.
-type hairpinLength struct {
-	v6   bool
-	bits int
-}

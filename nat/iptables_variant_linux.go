@@ -61,27 +61,28 @@ func isXTTable(t *nftables.Table) bool {
 }
 
 func withNFTables(ns namespace, f func(*nftables.Conn) error) error {
-	c, err := nftables.New(nftables.AsLasting(), nftables.WithNetNSFd(int(ns.file.Fd())))
+	var c *nftables.Conn
+	err := ns.do(func() (err error) {
+		c, err = nftables.New(nftables.AsLasting())
+		return err
+	})
 	if err == nil {
 		defer c.CloseLasting()
 		err = f(c)
 	}
+	return explainNFTables(err)
+}
+
+// explainNFTables tells a kernel without nf_tables from one that does not let us.
+func explainNFTables(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("ask nf_tables: %w: CAP_NET_ADMIN is needed", err)
+		return fmt.Errorf("ask nf_tables: %w: CAP_NET_ADMIN is needed in the network namespace, and CAP_SYS_ADMIN to enter another", err)
 	default:
-		return fmt.Errorf("the kernel has no nf_tables (%v): modprobe nf_tables, or use iptables-legacy: %w", err, errors.ErrUnsupported)
+		return fmt.Errorf("the kernel has no NAT by nf_tables (%v): modprobe nft_chain_nat, or use iptables-legacy: %w", err, errors.ErrUnsupported)
 	}
-}
-
-// probeNFTables tells whether the kernel has what NFTables needs.
-func probeNFTables(ns namespace) error {
-	return withNFTables(ns, func(c *nftables.Conn) error {
-		_, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
-		return err
-	})
 }
 
 // iptablesVariant is the variant that others use in this namespace. Where both or none

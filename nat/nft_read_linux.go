@@ -1,286 +1,355 @@
 package nat
 
 import (
-	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
-	"github.com/google/nftables/userdata"
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// Rules are read here and not by the library, which does not take back the original
-// destination that it writes (expr.Ct with a direction, which the kernel answers in
-// one byte).
+// What is read is compared with what we would write: the table is sound if nothing is
+// in it but that.
 
-// kernelRule is a rule of ours as the kernel has it.
-type kernelRule struct {
-	handle         uint64
-	user           []byte
-	exprs          []byte // attributes, one for each expression
-	packets, bytes uint64
-}
+const nftaTableOwner = 7 // NFTA_TABLE_OWNER
 
-// dumpRules reads the rules of a chain.
-func (n *nft) dumpRules(chain string) ([]kernelRule, error) {
-	messages, err := n.dump(unix.NFT_MSG_GETRULE, netlink.Attribute{Type: unix.NFTA_RULE_CHAIN, Data: append([]byte(chain), 0)})
-	if err != nil {
-		return nil, fmt.Errorf("read chain %s: %w", chain, err)
-	}
-	var rules []kernelRule
-	for _, m := range messages {
-		attrs, err := attributes(m)
-		if err != nil {
-			return nil, err
-		}
-		k := kernelRule{user: attrs[unix.NFTA_RULE_USERDATA], exprs: attrs[unix.NFTA_RULE_EXPRESSIONS]}
-		if h := attrs[unix.NFTA_RULE_HANDLE]; len(h) == 8 {
-			k.handle = binary.BigEndian.Uint64(h)
-		}
-		rules = append(rules, k)
-	}
-	return rules, nil
-}
-
-// dumpSize is the most that the kernel writes into one message of a dump. It walks
-// a set from its beginning for each.
-const dumpSize = 32 << 10
-
-// dump reads what the kernel has of our table.
-func (n *nft) dump(command netlink.HeaderType, of netlink.Attribute) ([][]byte, error) {
-	cfg := &netlink.Config{MessageBufferSize: dumpSize, NetNS: int(n.file.Fd())}
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER, cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	// The types of the table's name are all 1.
-	attrs, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_RULE_TABLE, Data: append([]byte(n.name), 0)}, of})
-	if err != nil {
-		return nil, err
-	}
-	messages, err := c.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | command, Flags: netlink.Request | netlink.Dump},
-		Data:   append([]byte{byte(nftables.TableFamilyINet), unix.NFNETLINK_V0, 0, 0}, attrs...),
+// readTable reads our table. A state that is not sound has the rules that could be
+// read.
+func (n *nft) readTable(ctx context.Context, s *state) error {
+	parts := 0 // chains and sets
+	err := n.ask(ctx, unix.NFT_MSG_GETTABLE, 0, 0, "", func(b attrs) error {
+		parts = int(b.u32(unix.NFTA_TABLE_USE))
+		s.there, s.sound = true, b.u32(unix.NFTA_TABLE_FLAGS) == 0 && b.find(nftaTableOwner) == nil
+		return nil
 	})
-	if err != nil {
-		return nil, err
+	if errors.Is(err, unix.ENOENT) {
+		return nil
 	}
-	list := make([][]byte, 0, len(messages))
-	for _, m := range messages {
-		if len(m.Data) >= 4 {
-			list = append(list, m.Data[4:])
+	if err != nil {
+		return fmt.Errorf("read the table: %w", err)
+	}
+	if err := n.readChains(ctx, s); err != nil {
+		return err
+	}
+	if err := n.readPublished(ctx, s); err != nil {
+		return err
+	}
+	if err := n.readRules(ctx, s); err != nil {
+		return err
+	}
+	if err := n.readHairpins(ctx, s); err != nil {
+		return err
+	}
+	ours, anonymous := 1+len(orderedChains)+len(baseChains)+2+len(s.nft.hairpins), 0
+	for i := range s.rules {
+		if r := &s.rules[i].Rule; r.shifts() {
+			anonymous += len(r.chains()) // a map for each
 		}
 	}
-	return list, nil
+	// Once an anonymous map is bound to its rule, the kernel does not count it.
+	s.sound = s.sound && parts >= ours && parts <= ours+anonymous
+	return nil
 }
 
-// kernelElement is an element of a set or map of ours.
-type kernelElement struct {
-	key, val, user []byte
-	packets, bytes uint64
-}
-
-// dumpElements reads the elements of a set.
-func (n *nft) dumpElements(set string, each func(kernelElement)) error {
-	messages, err := n.dump(unix.NFT_MSG_GETSETELEM, netlink.Attribute{Type: unix.NFTA_SET_ELEM_LIST_SET, Data: append([]byte(set), 0)})
-	if err != nil {
-		return fmt.Errorf("read set %s: %w", set, err)
+// readChains compares the chains.
+func (n *nft) readChains(ctx context.Context, s *state) error {
+	for _, name := range append([]string{"hairpin"}, orderedChains...) {
+		if err := n.readChain(ctx, s, name, nil); err != nil {
+			return err
+		}
 	}
-	for _, m := range messages {
-		err := eachAttribute(m, func(typ uint16, b []byte) error {
-			if typ != unix.NFTA_SET_ELEM_LIST_ELEMENTS {
-				return nil
-			}
-			return eachAttribute(b, func(_ uint16, b []byte) error {
-				e, err := decodeElement(b)
-				if err == nil {
-					each(e)
-				}
-				return err
-			})
-		})
-		if err != nil {
+	for _, c := range baseChains {
+		if err := n.readChain(ctx, s, c.name, &c.hook); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func decodeElement(b []byte) (e kernelElement, err error) {
-	value := func(to *[]byte, b []byte) error {
-		return eachAttribute(b, func(typ uint16, b []byte) error {
-			if typ == unix.NFTA_DATA_VALUE {
-				*to = b
-			}
+func (n *nft) readChain(ctx context.Context, s *state, name string, want *hook) error {
+	err := n.ask(ctx, unix.NFT_MSG_GETCHAIN, 0, unix.NFTA_CHAIN_NAME, name, func(b attrs) error {
+		h := b.find(unix.NFTA_CHAIN_HOOK)
+		if want == nil {
+			s.sound = s.sound && h == nil
 			return nil
-		})
-	}
-	err = eachAttribute(b, func(typ uint16, b []byte) error {
-		switch typ {
-		case unix.NFTA_SET_ELEM_KEY:
-			return value(&e.key, b)
-		case unix.NFTA_SET_ELEM_DATA:
-			return value(&e.val, b)
-		case unix.NFTA_SET_ELEM_USERDATA:
-			e.user = b
-		case unix.NFTA_SET_ELEM_EXPR:
-			attrs, err := attributes(b)
-			if err != nil {
-				return err
-			}
-			e.packets, e.bytes = counter(attrs[unix.NFTA_EXPR_DATA])
 		}
+		s.sound = s.sound && attrs(h).u32(unix.NFTA_HOOK_HOOKNUM) == want.number && int32(attrs(h).u32(unix.NFTA_HOOK_PRIORITY)) == want.priority &&
+			b.text(unix.NFTA_CHAIN_TYPE) == "nat" && b.u32(unix.NFTA_CHAIN_POLICY) == acceptPolicy
 		return nil
 	})
-	return e, err
+	return n.missing(s, err, "chain "+name)
 }
 
-// eachAttribute calls f for each netlink attribute, without copying.
-func eachAttribute(b []byte, f func(typ uint16, b []byte) error) error {
-	for len(b) >= unix.SizeofNlAttr {
-		size := int(binary.NativeEndian.Uint16(b))
-		if size < unix.SizeofNlAttr || size > len(b) {
-			return errNotOurs
+// missing turns the error of what is not there into a state that is not sound.
+func (n *nft) missing(s *state, err error, what string) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.ENOENT):
+		s.sound = false
+		return nil
+	}
+	return fmt.Errorf("read %s: %w", what, err)
+}
+
+// readSet compares the form of a set, and reads its elements.
+func (n *nft) readSet(ctx context.Context, s *state, name string, f setForm, each func(*element)) error {
+	err := n.ask(ctx, unix.NFT_MSG_GETSET, 0, unix.NFTA_SET_NAME, name, func(b attrs) error {
+		s.sound = s.sound && sameSet(b, f)
+		return nil
+	})
+	var e element
+	if err == nil {
+		err = n.ask(ctx, unix.NFT_MSG_GETSETELEM, unix.NLM_F_DUMP, unix.NFTA_SET_ELEM_LIST_SET, name, func(b attrs) error {
+			for list := attrs(b.find(unix.NFTA_SET_ELEM_LIST_ELEMENTS)); ; {
+				typ, data := list.next()
+				if typ == 0 {
+					return nil
+				}
+				if e.read(data); !e.plain {
+					s.sound = false
+				}
+				each(&e)
+			}
+		})
+	}
+	return n.missing(s, err, "set "+name)
+}
+
+// element is an element of a set or map as the kernel has it.
+type element struct {
+	key, value, user []byte
+	count            counts
+	plain            bool // it has nothing that we do not write, such as a timeout
+}
+
+func (e *element) read(b attrs) {
+	*e = element{plain: true}
+	for {
+		typ, data := b.next()
+		switch typ &^ unix.NLA_F_NESTED {
+		case 0:
+			return
+		case unix.NFTA_SET_ELEM_KEY:
+			e.key = attrs(data).find(unix.NFTA_DATA_VALUE)
+		case unix.NFTA_SET_ELEM_DATA:
+			e.value = attrs(data).find(unix.NFTA_DATA_VALUE)
+		case unix.NFTA_SET_ELEM_USERDATA:
+			e.user = data
+		case unix.NFTA_SET_ELEM_EXPR:
+			e.plain = e.plain && attrs(data).text(unix.NFTA_EXPR_NAME) == "counter"
+			e.count = readCounts(attrs(data).find(unix.NFTA_EXPR_DATA))
+		case unix.NFTA_SET_ELEM_PAD:
+		default:
+			e.plain = false
 		}
-		typ := binary.NativeEndian.Uint16(b[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER)
-		if err := f(typ, b[unix.SizeofNlAttr:size]); err != nil {
+	}
+}
+
+// readPublished reads the maps of exact rules.
+func (n *nft) readPublished(ctx context.Context, s *state) error {
+	ranges := map[Rule]int{} // where in s.rules those of several elements are
+	elements, ports := 0, 0
+	for _, v6 := range []bool{false, true} {
+		err := n.readSet(ctx, s, publishedMap(v6), publishedForm(v6), func(e *element) {
+			comment, _ := readUserData(e.user)
+			r, err := exactRule(e.key, e.value, comment)
+			if err != nil || !r.Exact() || r.validate() != nil {
+				s.sound = false
+				return
+			}
+			elements++
+			at, many := len(s.rules), r.DestinationPort.Len() > 1
+			if many {
+				var ok bool
+				if at, ok = ranges[r]; !ok {
+					at = len(s.rules)
+					ranges[r] = at
+				}
+			}
+			if at == len(s.rules) {
+				s.rules = append(s.rules, RuleStatus{Rule: r})
+				ports += r.DestinationPort.Len()
+			}
+			s.rules[at].Packets += e.count.packets
+			s.rules[at].Bytes += e.count.bytes
+		})
+		if err != nil {
 			return err
 		}
-		b = b[min((size+3)&^3, len(b)):]
+	}
+	s.sound = s.sound && elements == ports
+	return nil
+}
+
+// kernelRule is a rule as the kernel has it.
+type kernelRule struct {
+	handle      uint64
+	user, exprs []byte
+}
+
+// readRules reads the rules of all chains, and the handles of the ordered ones.
+func (n *nft) readRules(ctx context.Context, s *state) error {
+	r := ruleReader{state: s, base: map[string]int{}}
+	s.nft.handles, s.nft.hairpins = newHandles(0), map[hairpinLength]map[string]int{}
+	err := n.ask(ctx, unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, 0, "", func(b attrs) error {
+		k := kernelRule{b.u64(unix.NFTA_RULE_HANDLE), b.find(unix.NFTA_RULE_USERDATA), b.find(unix.NFTA_RULE_EXPRESSIONS)}
+		r.take(b.text(unix.NFTA_RULE_CHAIN), k)
+		return nil
+	})
+	if err := n.missing(s, err, "rules"); err != nil {
+		return err
+	}
+	for _, c := range baseChains {
+		s.sound = s.sound && r.base[c.name] == len(c.rules)
+	}
+	r.compareLocal()
+	for _, m := range r.shifts {
+		if err := n.readShift(ctx, s, m); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// attributes are netlink attributes by type.
-func attributes(b []byte) (map[uint16][]byte, error) {
-	list, err := netlink.UnmarshalAttributes(b)
+// ruleReader sorts rules by their chains.
+type ruleReader struct {
+	*state
+	base   map[string]int // how many rules of a base chain there were
+	local  [classes][]RuleStatus
+	shifts []shift
+	buf    nftWire
+}
+
+// shift is a rule and its anonymous map.
+type shift struct {
+	rule Rule
+	name string
+}
+
+// same compares a rule with what write writes.
+func (r *ruleReader) same(k kernelRule, write func(*nftWire)) (bool, counts, string) {
+	r.buf.b = r.buf.b[:0]
+	write(&r.buf)
+	return sameRule(k.exprs, r.buf.b)
+}
+
+func (r *ruleReader) take(chain string, k kernelRule) {
+	if i := slices.Index(orderedChains, chain); i >= 0 {
+		r.takeOrdered(i, k)
+		return
+	}
+	same := false
+	if chain == "hairpin" {
+		_, user := readUserData(k.user)
+		l, ok := decodeLength(user)
+		_, twice := r.nft.hairpins[l]
+		if same, _, _ = r.same(k, func(w *nftWire) { w.hairpin(l) }); same && ok && !twice {
+			r.nft.hairpins[l] = map[string]int{}
+		}
+		same = same && ok && !twice
+	}
+	for _, c := range baseChains {
+		if i := r.base[chain]; c.name == chain && i < len(c.rules) {
+			same, _, _ = r.same(k, c.rules[i])
+			r.base[chain]++
+		}
+	}
+	r.sound = r.sound && same
+}
+
+// takeOrdered takes a rule of dnat, local or snat.
+func (r *ruleReader) takeOrdered(chain int, k kernelRule) {
+	comment, user := readUserData(k.user)
+	rule, err := decodeRule(user, comment)
 	if err != nil {
-		return nil, err
+		r.sound = false
+		return
 	}
-	m := make(map[uint16][]byte, len(list))
-	for _, a := range list {
-		m[a.Type&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER)] = a.Data
+	at := slices.Index(rule.chains(), orderedChains[chain])
+	if at < 0 || r.nft.handles.get(&rule)[at] != 0 { // it is there twice
+		r.sound = false
+		return
 	}
-	return m, nil
+	r.nft.handles.set(&rule, at, k.handle)
+	same, count, anonymous := r.same(k, func(w *nftWire) { w.rule(&rule) })
+	r.sound = r.sound && same && (anonymous != "") == rule.shifts()
+	if rule.shifts() {
+		r.shifts = append(r.shifts, shift{rule, anonymous})
+	}
+	status := RuleStatus{rule, count.packets, count.bytes}
+	if at == 0 {
+		r.rules = append(r.rules, status)
+	} else {
+		c := rule.class()
+		r.local[c] = append(r.local[c], status)
+	}
 }
 
-// rule is the rule that its user data has.
-func (k kernelRule) rule() (Rule, error) {
-	name, _ := userdata.GetString(k.user, userdata.TypeComment)
-	return decodeRule(userdata.Get(k.user, ruleData), name)
+// compareLocal compares the rules of local with those of dnat that it should have, and
+// adds their counters.
+func (r *ruleReader) compareLocal() {
+	for i := range r.rules {
+		s := &r.rules[i]
+		if s.Exact() || !s.local() {
+			continue
+		}
+		c := s.class()
+		if len(r.local[c]) == 0 || r.local[c][0].Rule != s.Rule {
+			r.sound = false
+			return
+		}
+		s.Packets += r.local[c][0].Packets
+		s.Bytes += r.local[c][0].Bytes
+		r.local[c] = r.local[c][1:]
+	}
+	for _, left := range r.local {
+		r.sound = r.sound && len(left) == 0
+	}
 }
 
-// is tells whether the rule does what these expressions do, and reads its counter.
-func (k *kernelRule) is(ours []expr.Any) bool {
-	theirs, err := netlink.UnmarshalAttributes(k.exprs)
-	if err != nil || len(theirs) != len(ours) {
-		return false
-	}
-	for i, e := range ours {
-		b, err := expr.Marshal(byte(nftables.TableFamilyINet), e)
-		if err != nil {
-			return false
+// readShift compares the anonymous map of a rule.
+func (n *nft) readShift(ctx context.Context, s *state, m shift) error {
+	elements := 0
+	err := n.readSet(ctx, s, m.name, shiftForm, func(e *element) {
+		elements++
+		if len(e.key) != 2 || len(e.value) != 2 {
+			s.sound = false
+			return
 		}
-		have, err := attributes(theirs[i].Data)
-		if err != nil {
-			return false
-		}
-		want, err := attributes(b)
-		if err != nil || !bytes.Equal(want[unix.NFTA_EXPR_NAME], have[unix.NFTA_EXPR_NAME]) {
-			return false
-		}
-		switch e := e.(type) {
-		case *expr.Counter:
-			k.packets, k.bytes = counter(have[unix.NFTA_EXPR_DATA])
-		case *expr.Lookup:
-			if !k.looksUp(e, have[unix.NFTA_EXPR_DATA]) {
-				return false
-			}
-		default:
-			if _, ok := e.(*expr.NAT); ok {
-				have[unix.NFTA_EXPR_DATA] = withoutMapIPs(have[unix.NFTA_EXPR_DATA])
-			}
-			if !includes(have[unix.NFTA_EXPR_DATA], want[unix.NFTA_EXPR_DATA]) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// withoutMapIPs clears the flag that the kernel itself sets where there is an address
-// (NF_NAT_RANGE_MAP_IPS).
-func withoutMapIPs(b []byte) []byte {
-	attrs, err := netlink.UnmarshalAttributes(b)
-	if err != nil {
-		return nil
-	}
-	for _, a := range attrs {
-		if a.Type == unix.NFTA_NAT_FLAGS && len(a.Data) == 4 {
-			a.Data[3] &^= unix.NF_NAT_RANGE_MAP_IPS
-		}
-	}
-	b, _ = netlink.MarshalAttributes(attrs)
-	return b
-}
-
-// counter reads the attributes of one.
-func counter(b []byte) (packets, bytes uint64) {
-	eachAttribute(b, func(typ uint16, b []byte) error {
-		switch {
-		case len(b) != 8:
-		case typ == unix.NFTA_COUNTER_PACKETS:
-			packets = binary.BigEndian.Uint64(b)
-		case typ == unix.NFTA_COUNTER_BYTES:
-			bytes = binary.BigEndian.Uint64(b)
-		}
-		return nil
+		i := int(binary.BigEndian.Uint16(e.key)) - int(m.rule.DestinationPort.First)
+		s.sound = s.sound && i >= 0 && i < m.rule.ToPort.Len() && int(binary.BigEndian.Uint16(e.value)) == int(m.rule.ToPort.First)+i
 	})
-	return packets, bytes
+	s.sound = s.sound && elements == m.rule.ToPort.Len()
+	return err
 }
 
-// looksUp compares the set of a lookup by its name: it has no number any more, and an
-// anonymous one has a name that the kernel gave it.
-func (k *kernelRule) looksUp(e *expr.Lookup, b []byte) bool {
-	attrs, err := attributes(b)
-	name := string(bytes.TrimRight(attrs[unix.NFTA_LOOKUP_SET], "\x00"))
-	return err == nil && (name == e.SetName || e.SetName == anonymousMap && len(name) > 5 && name[:5] == "__map")
-}
-
-// anonymousMap is the pattern by which the kernel names one.
-const anonymousMap = "__map%d"
-
-// includes tells whether the kernel has all that we would write: it adds what we
-// leave out.
-func includes(theirs, ours []byte) bool {
-	have, err := attributes(theirs)
-	if err != nil {
-		return false
-	}
-	want, err := netlink.UnmarshalAttributes(ours)
-	if err != nil {
-		return false
-	}
-	for _, a := range want {
-		b, ok := have[a.Type&^unix.NLA_F_NESTED]
-		switch {
-		case !ok:
-			return false
-		case a.Type&unix.NLA_F_NESTED != 0:
-			if !includes(b, a.Data) {
-				return false
-			}
-		case len(b) < len(a.Data):
-			if !bytes.HasPrefix(a.Data, b) { // the direction of ct
-				return false
-			}
-		case !bytes.Equal(b, a.Data):
-			return false
+// readHairpins compares the sets of hairpins with what the rules have there.
+func (n *nft) readHairpins(ctx context.Context, s *state) error {
+	for i := range s.rules {
+		r := &s.rules[i].Rule
+		if !r.Hairpin.IsValid() {
+			continue
 		}
+		l, key := r.hairpinKey()
+		if s.nft.hairpins[l] == nil {
+			s.sound = false
+			return nil
+		}
+		s.nft.hairpins[l][key]++
 	}
-	return true
+	for l, wanted := range s.nft.hairpins {
+		elements := 0
+		err := n.readSet(ctx, s, l.set(), hairpinForm(l.v6), func(e *element) {
+			elements++
+			s.sound = s.sound && wanted[string(e.key)] > 0
+		})
+		if err != nil {
+			return err
+		}
+		s.sound = s.sound && elements == len(wanted)
+	}
+	return nil
 }

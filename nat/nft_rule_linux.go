@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,48 +26,45 @@ func register(word uint32) uint32 {
 	return unix.NFT_REG32_00 + word
 }
 
-// expressions are what a rule is to the kernel. shift is the map of a shifted range
-// of ports, nil for a rule without.
-func (r Rule) expressions(shift *nftables.Set) []expr.Any {
-	m := match{v6: r.family() == IPv6}
-	m.meta(expr.MetaKeyNFPROTO, []byte{m.nfproto()})
+// rule writes the expressions of a rule.
+func (w *nftWire) rule(r *Rule) {
+	m := match{w, r.family() == IPv6}
+	m.meta(unix.NFT_META_NFPROTO, []byte{m.nfproto()})
 	if r.Protocol != 0 {
-		m.meta(expr.MetaKeyL4PROTO, []byte{byte(r.Protocol)})
+		m.meta(unix.NFT_META_L4PROTO, []byte{byte(r.Protocol)})
 	}
 	if r.In != "" {
-		m.meta(expr.MetaKeyIIFNAME, interfaceName(r.In))
+		m.meta(unix.NFT_META_IIFNAME, interfaceName(r.In))
 	}
 	if r.Out != "" {
-		m.meta(expr.MetaKeyOIFNAME, interfaceName(r.Out))
+		m.meta(unix.NFT_META_OIFNAME, interfaceName(r.Out))
 	}
-	m.network(r.Source, m.payload(12, 8))
-	m.network(r.Destination, m.payload(16, 24))
-	m.ports(r.SourcePort, transport(0))
-	m.ports(r.DestinationPort, transport(2))
-	m.network(r.Original, &expr.Ct{Register: regA, Key: expr.CtKeyDST})
-	m.ports(r.OriginalPort, &expr.Ct{Register: regA, Key: expr.CtKeyPROTODST})
-	m.add(&expr.Counter{})
-	m.target(r, shift)
-	return m.exprs
+	m.network(r.Source, m.source)
+	m.network(r.Destination, m.destination)
+	m.ports(r.SourcePort, func() { m.transport(0, regA) })
+	m.ports(r.DestinationPort, func() { m.transport(2, regA) })
+	m.network(r.Original, func(to uint32) { w.ct(unix.NFT_CT_DST, to) })
+	m.ports(r.OriginalPort, func() { w.ct(unix.NFT_CT_PROTO_DST, regA) })
+	w.counter()
+	m.target(r)
 }
 
-// match is a rule that is being put together.
+// match is a rule of one family that is being written.
 type match struct {
-	v6    bool
-	exprs []expr.Any
+	*nftWire
+	v6 bool
 }
 
-func (m *match) add(e ...expr.Any) { m.exprs = append(m.exprs, e...) }
-
-func (m *match) nfproto() byte {
+func (m match) nfproto() byte {
 	if m.v6 {
 		return unix.NFPROTO_IPV6
 	}
 	return unix.NFPROTO_IPV4
 }
 
-func (m *match) meta(key expr.MetaKey, want []byte) {
-	m.add(&expr.Meta{Key: key, Register: regA}, &expr.Cmp{Op: expr.CmpOpEq, Register: regA, Data: want})
+func (m match) meta(key uint32, want []byte) {
+	m.nftWire.meta(key, regA)
+	m.cmp(unix.NFT_CMP_EQ, regA, want)
 }
 
 // interfaceName is padded with zeros, so that no longer name matches.
@@ -79,32 +74,33 @@ func interfaceName(name string) []byte {
 	return b
 }
 
-// payload loads an address of the IP header, which is at another place in each
-// family.
-func (m *match) payload(v4, v6 uint32) expr.Any {
-	p := &expr.Payload{DestRegister: regA, Base: expr.PayloadBaseNetworkHeader, Offset: v4, Len: 4}
+// source and destination load an address of the IP header.
+func (m match) source(to uint32)      { m.address(to, 12, 8) }
+func (m match) destination(to uint32) { m.address(to, 16, 24) }
+
+func (m match) address(to, at4, at6 uint32) {
 	if m.v6 {
-		p.Offset, p.Len = v6, 16
+		m.payload(to, unix.NFT_PAYLOAD_NETWORK_HEADER, at6, 16)
+	} else {
+		m.payload(to, unix.NFT_PAYLOAD_NETWORK_HEADER, at4, 4)
 	}
-	return p
 }
 
-func transport(offset uint32) expr.Any {
-	return &expr.Payload{DestRegister: regA, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2}
+// transport loads a port.
+func (m match) transport(at, to uint32) {
+	m.payload(to, unix.NFT_PAYLOAD_TRANSPORT_HEADER, at, 2)
 }
 
 // network wants an address that load loads in a network.
-func (m *match) network(p netip.Prefix, load expr.Any) {
+func (m match) network(p netip.Prefix, load func(to uint32)) {
 	if !p.IsValid() {
 		return
 	}
-	m.add(load)
-	addr := p.Addr().AsSlice()
+	load(regA)
 	if !p.IsSingleIP() {
-		n := uint32(len(addr))
-		m.add(&expr.Bitwise{SourceRegister: regA, DestRegister: regA, Len: n, Mask: mask(p), Xor: make([]byte, n)})
+		m.bitwise(regA, mask(p))
 	}
-	m.add(&expr.Cmp{Op: expr.CmpOpEq, Register: regA, Data: addr})
+	m.cmp(unix.NFT_CMP_EQ, regA, p.Addr().AsSlice())
 }
 
 func mask(p netip.Prefix) []byte {
@@ -116,50 +112,74 @@ func mask(p netip.Prefix) []byte {
 }
 
 // ports wants a port that load loads in a range.
-func (m *match) ports(p Ports, load expr.Any) {
-	switch {
-	case p == Ports{}:
-	case p.Len() == 1:
-		m.add(load, &expr.Cmp{Op: expr.CmpOpEq, Register: regA, Data: port(p.First)})
-	default:
-		m.add(load, &expr.Range{Op: expr.CmpOpEq, Register: regA, FromData: port(p.First), ToData: port(p.Last)})
+func (m match) ports(p Ports, load func()) {
+	switch n := p.Len(); {
+	case n == 1:
+		load()
+		m.cmp(unix.NFT_CMP_EQ, regA, port(p.First))
+	case n > 1:
+		load()
+		m.between(regA, port(p.First), port(p.Last))
 	}
 }
 
 func port(n uint16) []byte { return binary.BigEndian.AppendUint16(nil, n) }
 
 // target rewrites.
-func (m *match) target(r Rule, shift *nftables.Set) {
-	var addr, first, last uint32 // registers
+func (m match) target(r *Rule) {
+	n := rewrite{action: r.Action, family: m.nfproto(), random: r.Random}
 	if r.To.IsValid() {
-		addr = regB
-		m.add(&expr.Immediate{Register: regB, Data: r.To.AsSlice()})
+		n.addr = regB
+		m.immediate(regB, r.To.AsSlice())
 	}
-	switch n := r.ToPort.Len(); {
-	case shift != nil:
-		first, last = regC, regC
-		m.add(transport(2), &expr.Lookup{SourceRegister: regA, DestRegister: regC, IsDestRegSet: true, SetName: shift.Name, SetID: shift.ID})
-	case n > 0:
-		first, last = regC, regC
-		m.add(&expr.Immediate{Register: regC, Data: port(r.ToPort.First)})
-		if n > 1 {
-			last = regD
-			m.add(&expr.Immediate{Register: regD, Data: port(r.ToPort.Last)})
+	switch size := r.ToPort.Len(); {
+	case r.shifts():
+		n.first, n.last = regC, regC
+		m.transport(2, regA)
+		m.lookup(anonymousMap, regA, regC)
+	case size > 0:
+		n.first, n.last = regC, regC
+		m.immediate(regC, port(r.ToPort.First))
+		if size > 1 {
+			n.last = regD
+			m.immediate(regD, port(r.ToPort.Last))
 		}
 	}
-	switch r.Action {
-	case Masquerade:
-		m.add(&expr.Masq{FullyRandom: r.Random, ToPorts: first != 0, RegProtoMin: first, RegProtoMax: last})
-	case Redirect:
-		m.add(&expr.Redir{RegisterProtoMin: first, RegisterProtoMax: last, Flags: unix.NF_NAT_RANGE_PROTO_SPECIFIED})
-	default:
-		kind := expr.NATTypeDestNAT
-		if r.Action == SNAT {
-			kind = expr.NATTypeSourceNAT
-		}
-		m.add(&expr.NAT{
-			Type: kind, Family: uint32(m.nfproto()), RegAddrMin: addr, RegAddrMax: addr,
-			RegProtoMin: first, RegProtoMax: last, Specified: first != 0, FullyRandom: r.Random,
-		})
+	m.rewrite(n)
+}
+
+// publishing looks a packet up in the map of exact rules.
+func (w *nftWire) publishing(v6 bool) {
+	m, words := match{w, v6}, uint32(1)
+	if v6 {
+		words = 4
 	}
+	m.meta(unix.NFT_META_NFPROTO, []byte{m.nfproto()})
+	m.destination(regA)
+	w.meta(unix.NFT_META_L4PROTO, register(words))
+	m.transport(2, register(words+1))
+	m.lookup(publishedMap(v6), regA, regB)
+	to := register(8 + words)
+	m.rewrite(rewrite{action: DNAT, family: m.nfproto(), addr: regB, first: to, last: to})
+}
+
+// dstNAT is IPS_DST_NAT (include/uapi/linux/netfilter/nf_conntrack_common.h).
+const dstNAT = 1 << 5
+
+// hairpin masquerades what is in the set of hairpins of networks of that length.
+func (w *nftWire) hairpin(l hairpinLength) {
+	m, any := match{w, l.v6}, netip.IPv4Unspecified()
+	if l.v6 {
+		any = netip.IPv6Unspecified()
+	}
+	m.meta(unix.NFT_META_NFPROTO, []byte{m.nfproto()})
+	m.ct(unix.NFT_CT_STATUS, regA)
+	m.bitwise(regA, binary.NativeEndian.AppendUint32(nil, dstNAT))
+	m.cmp(unix.NFT_CMP_NEQ, regA, make([]byte, 4))
+	m.source(regA)
+	m.bitwise(regA, mask(netip.PrefixFrom(any, l.bits)))
+	m.destination(register(uint32(any.BitLen()) / 32))
+	m.lookup(l.set(), regA, 0)
+	m.counter()
+	m.rewrite(rewrite{action: Masquerade})
 }
