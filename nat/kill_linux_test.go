@@ -110,7 +110,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		before := r.ruleset(5)
 		w.apply(w.table(b), before)
 		found := map[string]int{}
-		for range sets(12) {
+		for range sets(8) {
 			first, second := r.load(100, "web"), r.load(100, "db")
 			if need.Emulated() {
 				first, second = r.load(10, "web"), r.load(10, "db")

@@ -30,19 +30,9 @@ func (w *wire) play(table *Table, c packetCase, v6 bool) {
 	w.forget()
 	counts := map[Rule]uint64{}
 	for _, text := range c.packets {
-		e, err := parseExpected(text, v6)
-		must(w.t, err)
-		_, hits := w.machine.deliver(list, e.packet)
+		_, hits := w.machine.deliver(list, w.expect(text, v6))
 		for _, r := range hits {
 			counts[r.normal()]++
-		}
-		p := w.fresh(e.packet)
-		if e.want.src.Port() == e.src.Port() {
-			e.want.src = withPort(e.want.src, p.src.Port())
-		}
-		got, err := w.probe(p, patience(e.want))
-		if err != nil || !got.is(e.want) {
-			w.t.Errorf("%s\narrived: %s, %v", text, got, err)
 		}
 	}
 	kept, err := table.List(w.t.Context())
@@ -56,4 +46,20 @@ func (w *wire) play(table *Table, c packetCase, v6 bool) {
 	for _, r := range slices.SortedFunc(maps.Keys(counts), func(a, b Rule) int { return cmp.Compare(a.String(), b.String()) }) {
 		w.t.Errorf("%s is not there", r)
 	}
+}
+
+// expect sends a packet and compares what becomes of it, see packetCase.
+func (w *wire) expect(text string, v6 bool) packet {
+	w.t.Helper()
+	e, err := parseExpected(text, v6)
+	must(w.t, err)
+	p := w.fresh(e.packet)
+	if e.want.src.Port() == e.src.Port() {
+		e.want.src = withPort(e.want.src, p.src.Port())
+	}
+	got, err := w.probe(p, patience(e.want))
+	if err != nil || !got.is(e.want) {
+		w.t.Errorf("%s\narrived: %s, %v", text, got, err)
+	}
+	return e.packet
 }

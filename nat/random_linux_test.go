@@ -45,7 +45,7 @@ func TestRandomRules(t *testing.T) {
 		long, first := newWire(t), newWire(t)
 		changing, fresh := long.table(b), first.table(b)
 		var list []Rule
-		for i := range sets(map[Backend]int{NFTables: 200, IPTablesNFT: 40, IPTablesLegacy: 40}[b]) {
+		for i := range sets(map[Backend]int{NFTables: 60, IPTablesNFT: 20, IPTablesLegacy: 20}[b]) {
 			before := list
 			list = r.next(t, changing, before)
 			must(t, fresh.Clear(t.Context()))

@@ -64,10 +64,13 @@ func lines(list []Rule) string {
 	return b.String()
 }
 
-// eachBackend runs a test on every backend.
+// eachBackend runs a test on every backend, all at once.
 func eachBackend(t *testing.T, f func(t *testing.T, b Backend)) {
 	for _, b := range []Backend{NFTables, IPTablesNFT, IPTablesLegacy} {
-		t.Run(b.String(), func(t *testing.T) { f(t, b) })
+		t.Run(b.String(), func(t *testing.T) {
+			t.Parallel()
+			f(t, b)
+		})
 	}
 }
 
@@ -100,36 +103,41 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// serve starts servers of TCP and UDP on a port of a place's addresses. They tell each
-// client who it is, and where it has come to.
+// serve starts servers on a port of a place's addresses, see says.
 func (r *rig) serve(h *lab.Host, place, port string) {
 	r.t.Helper()
 	for _, host := range places[place] {
-		addr := net.JoinHostPort(host, port)
-		l, err := h.Listen("tcp", addr)
-		must(r.t, err)
-		u, err := h.ListenPacket("udp", addr)
-		must(r.t, err)
-		h.Go(func(context.Context) error {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return nil
-				}
-				fmt.Fprintf(c, "%s > %s", hostOf(c.RemoteAddr()), c.LocalAddr())
-				c.Close()
-			}
-		})
-		h.Go(func(context.Context) error {
-			for b := make([]byte, 9); ; {
-				_, from, err := u.ReadFrom(b)
-				if err != nil {
-					return nil
-				}
-				u.WriteTo(fmt.Appendf(nil, "%s > %s", hostOf(from), u.LocalAddr()), from)
-			}
-		})
+		says(r.t, h, net.JoinHostPort(host, port))
 	}
+}
+
+// says starts servers of TCP and UDP at an address. They tell each client who it is, and
+// where it has come to.
+func says(t testing.TB, h *lab.Host, addr string) {
+	t.Helper()
+	l, err := h.Listen("tcp", addr)
+	must(t, err)
+	u, err := h.ListenPacket("udp", addr)
+	must(t, err)
+	h.Go(func(context.Context) error {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return nil
+			}
+			fmt.Fprintf(c, "%s > %s", hostOf(c.RemoteAddr()), c.LocalAddr())
+			c.Close()
+		}
+	})
+	h.Go(func(context.Context) error {
+		for b := make([]byte, 9); ; {
+			_, from, err := u.ReadFrom(b)
+			if err != nil {
+				return nil
+			}
+			u.WriteTo(fmt.Appendf(nil, "%s > %s", hostOf(from), u.LocalAddr()), from)
+		}
+	})
 }
 
 func hostOf(a net.Addr) string {
@@ -137,8 +145,13 @@ func hostOf(a net.Addr) string {
 	return host
 }
 
-// ask is what the server at an address says.
-func ask(t testing.TB, h *lab.Host, network, addr string) string {
+// ask is what the server at an address says, by TCP.
+func ask(t testing.TB, h *lab.Host, addr string) string {
+	t.Helper()
+	return askBy(t, h, "tcp", addr)
+}
+
+func askBy(t testing.TB, h *lab.Host, network, addr string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
