@@ -224,6 +224,7 @@ func TestOpenMakesNoTable(t *testing.T) {
 		must(t, err)
 		must(t, table.Clear(t.Context()))
 	}
+	must(t, probeNFTables(tableOn(t, h, NFTables).b.(*nft).namespace))
 	if text := labtest.Run(t, h, "sh", "-c", "cat /proc/net/ip_tables_names /proc/net/ip6_tables_names; nft list ruleset"); strings.TrimSpace(text) != "" {
 		t.Errorf("there is %s", text)
 	}
