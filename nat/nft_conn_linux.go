@@ -30,7 +30,11 @@ const receiveSize = 64 << 10
 const bufferSize = 16 << 20
 
 func dialNFT(ns namespace) (*nftSocket, error) {
-	c, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: int(ns.file.Fd())})
+	var c *netlink.Conn
+	err := ns.do(func() (err error) {
+		c, err = netlink.Dial(unix.NETLINK_NETFILTER, nil)
+		return err
+	})
 	if err != nil {
 		return nil, explain(err, subject{})
 	}

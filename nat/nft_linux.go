@@ -19,7 +19,7 @@ import (
 type nft struct {
 	namespace
 	name   string
-	socket *nftSocket       // nil until it is needed, and after it failed
+	socket *nftSocket    // nil until it is needed, and after it failed
 	port   atomic.Uint32 // of the socket: the sender of our own changes, for watch
 	last   *state        // what is there as long as the generation is the same; nil: unknown
 }

@@ -3,7 +3,6 @@ package nat
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -17,10 +16,16 @@ const watchSize = 1 << 20
 // watch listens for what is done to our table. What this Table does itself is left
 // out.
 func (n *nft) watch(ctx context.Context, tell func()) error {
+	return n.listen(ctx, tell, n.concerns)
+}
+
+// listen calls tell when it listens, so that nothing is missed that was done before,
+// and then for all news of nf_tables that concern somebody.
+func (ns namespace) listen(ctx context.Context, tell func(), concerns func(h netlink.Header, data attrs) bool) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s, err := dialNFT(n.namespace)
+	s, err := dialNFT(ns)
 	if err != nil {
 		return err
 	}
@@ -31,11 +36,13 @@ func (n *nft) watch(ctx context.Context, tell func()) error {
 	}
 	stop := context.AfterFunc(ctx, func() { s.c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	tell() // of what was done before we listened
+	tell()
 	for {
 		news := false
 		_, err := s.receive(true, func(h netlink.Header, data attrs) error {
-			news = news || n.concerns(h, data)
+			if h.Type>>8 == unix.NFNL_SUBSYS_NFTABLES && len(data) >= nfgenSize {
+				news = news || concerns(h, data)
+			}
 			return nil
 		})
 		switch {
@@ -43,8 +50,6 @@ func (n *nft) watch(ctx context.Context, tell func()) error {
 			return ctx.Err()
 		case errors.Is(err, unix.ENOBUFS): // some are lost
 			news = true
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			continue
 		case err != nil:
 			return err
 		}
@@ -56,9 +61,9 @@ func (n *nft) watch(ctx context.Context, tell func()) error {
 
 // concerns tells news of our table.
 func (n *nft) concerns(h netlink.Header, data attrs) bool {
-	if h.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || h.Type&0xff == unix.NFT_MSG_NEWGEN || len(data) < nfgenSize {
+	if h.Type&0xff == unix.NFT_MSG_NEWGEN || h.PID == n.port.Load() {
 		return false
 	}
 	// The names of tables of all kinds of news have this type.
-	return data[0] == unix.NFPROTO_INET && data[nfgenSize:].text(unix.NFTA_TABLE_NAME) == n.name && h.PID != n.port.Load()
+	return data[0] == unix.NFPROTO_INET && data[nfgenSize:].text(unix.NFTA_TABLE_NAME) == n.name
 }
