@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,18 +27,71 @@ type xtPrograms struct {
 	err           error  // what is missing
 }
 
-// findPrograms looks for them in PATH, and where administrators' programs are.
+// findPrograms looks for them in PATH, and where administrators' programs are. Where
+// they have no variant in their names, they are asked which they are.
 func findPrograms(variant Backend, v6 bool) (p xtPrograms) {
 	prefix := "iptables"
 	if v6 {
 		prefix = "ip6tables"
 	}
-	prefix += strings.TrimPrefix(variant.String(), "iptables") // -nft or -legacy
-	if p.save, p.err = findProgram(prefix + "-save"); p.err == nil {
-		p.restore, p.err = findProgram(prefix + "-restore")
+	suffix := strings.TrimPrefix(variant.String(), "iptables") // -nft or -legacy
+	for _, prefix := range []string{prefix + suffix, prefix} {
+		var err error
+		if p.save, err = findProgram(prefix + "-save"); err == nil {
+			p.restore, err = findProgram(prefix + "-restore")
+		}
+		if err == nil && !strings.HasSuffix(prefix, suffix) {
+			err = isVariant(p.restore, variant)
+		}
+		if err == nil {
+			p.err = nil
+			break
+		}
+		if p.err == nil || !errors.Is(err, fs.ErrNotExist) {
+			p.err = err
+		}
 	}
 	return p
 }
+
+// isVariant asks a program for its variant and version: "iptables-restore v1.8.9
+// (nf_tables)". Older ones than 1.8 know of one variant; older ones than 1.6.2 do
+// not take the lock.
+func isVariant(path string, variant Backend) error {
+	ctx, cancel := context.WithTimeout(context.Background(), openMost)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, "-V").Output()
+	if err != nil {
+		return fmt.Errorf("ask %s for its version: %w", path, err)
+	}
+	is, old := parseVersion(string(out))
+	switch {
+	case is != variant:
+		return fmt.Errorf("%s is %s: install the program of %s: %w", path, is, variant, fs.ErrNotExist)
+	case old:
+		return fmt.Errorf("%s does not take the lock of iptables: 1.6.2 or newer does: %w", path, errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// parseVersion reads what iptables or iptables-restore says of itself.
+func parseVersion(text string) (variant Backend, old bool) {
+	variant = IPTablesLegacy
+	if strings.Contains(text, "(nf_tables)") {
+		variant = IPTablesNFT
+	}
+	m := versionNumbers.FindStringSubmatch(text)
+	if m == nil {
+		return variant, false
+	}
+	var n [3]int
+	for i := range n {
+		n[i], _ = strconv.Atoi(m[1+i])
+	}
+	return variant, slices.Compare(n[:], []int{1, 6, 2}) < 0
+}
+
+var versionNumbers = regexp.MustCompile(`v(\d+)\.(\d+)(?:\.(\d+))?`)
 
 func findProgram(name string) (string, error) {
 	path, err := exec.LookPath(name)

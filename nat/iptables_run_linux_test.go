@@ -139,3 +139,47 @@ func counted(t *testing.T, table *Table, r Rule, packets uint64) {
 		}
 	}
 }
+
+func TestIPTablesProgramsWithoutVariantInTheirNames(t *testing.T) {
+	for says, want := range map[string]struct {
+		variant Backend
+		err     error
+	}{
+		"iptables-restore v1.8.9 (nf_tables)": {IPTablesNFT, nil},
+		"iptables-restore v1.8.9 (legacy)":    {IPTablesLegacy, nil},
+		"iptables-restore v1.6.2":             {IPTablesLegacy, nil},
+		"iptables-restore v1.4.21":            {IPTablesLegacy, errors.ErrUnsupported},
+	} {
+		path := filepath.Join(t.TempDir(), "iptables-restore")
+		must(t, os.WriteFile(path, []byte("#!/bin/sh\necho '"+says+"'\n"), 0o700))
+		for _, b := range variants {
+			wantErr := want.err
+			if b != want.variant {
+				wantErr = fs.ErrNotExist
+			}
+			if err := isVariant(path, b); !errors.Is(err, wantErr) || wantErr == nil && err != nil {
+				t.Errorf("%s as %s: %v", says, b, err)
+			}
+		}
+	}
+}
+
+// Others change our chains between the reading and the writing.
+func TestIPTablesBeginsAnewWhenOthersWereFaster(t *testing.T) {
+	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
+		table := tableOn(t, h, b)
+		_, err := table.Apply(t.Context(), rules(t, web, a, c))
+		must(t, err)
+		x := table.b.(*xtables)
+		s, err := x.read(t.Context())
+		must(t, err)
+		labtest.Run(t, h, b.String(), "-t", "nat", "-D", "LVSKIT-POST", "1")
+		want := rules(t, web, dns, c)
+		changes, err := Plan(s.list(), want)
+		must(t, err)
+		must(t, x.write(t.Context(), s, changes, want))
+		if s, err := x.read(t.Context()); err != nil || !s.sound || len(s.rules) != 3 {
+			t.Errorf("%+v %v", s, err)
+		}
+	})
+}

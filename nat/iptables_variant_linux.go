@@ -108,10 +108,8 @@ func iptablesVariant(cfg Config, ns namespace) (Backend, error) {
 		return 0, err
 	}
 	version, err := (&xtables{namespace: ns}).run(ctx, path, []string{"-V"}, "")
-	if strings.Contains(version, "(nf_tables)") {
-		return IPTablesNFT, err
-	}
-	return IPTablesLegacy, err
+	variant, _ := parseVersion(version)
+	return variant, err
 }
 
 // nftUsed tells whether there are rules that iptables-nft may have made.
