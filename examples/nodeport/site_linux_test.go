@@ -143,16 +143,16 @@ func TestWithoutIPVS(t *testing.T) {
 // TestClientSeesTheOutsideOnly looks at the client's packets, and at the firewall's
 // rules as iptables shows them.
 func TestClientSeesTheOutsideOnly(t *testing.T) {
-	form := "nginx"
+	form, more := "nginx", []string(nil)
 	if need.Emulated() {
-		form = "ipvs"
+		form, more = "ipvs", []string{"-backend", "iptables"}
 	}
 	need.Program(t, "iptables")
 	r := newRig(t, form)
 	capture, err := r.outside.Capture(nil)
 	r.must(err)
 	r.firewallUp("-backend", "iptables")
-	r.lb01.start()
+	r.lb01.start(more...)
 	a := newAsker(r)
 	r.until("both nodes answer", func() bool { return a.answers(r.node01.page) > 5 && a.answers(r.node02.page) > 5 })
 	l, err := r.client.Listen("tcp", "12.0.0.12:80")
