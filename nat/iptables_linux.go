@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // xtables is the backend of the programs iptables-nft-* or iptables-legacy-*.
@@ -15,7 +14,7 @@ type xtables struct {
 	names    xtNames
 	programs [2]xtPrograms
 	parsers  [2]xtParser
-	interval time.Duration
+	own      xtWriters
 
 	last *state // what was read last
 	ipt  iptState
@@ -25,7 +24,7 @@ type xtables struct {
 var families = [2]Family{IPv4, IPv6}
 
 func newXTables(ns namespace, cfg Config, variant Backend) *xtables {
-	b := &xtables{namespace: ns, variant: variant, names: newXTNames(cfg.Name), interval: cfg.Interval}
+	b := &xtables{namespace: ns, variant: variant, names: newXTNames(cfg.Name)}
 	names := systemProtocols()
 	for i := range families {
 		b.programs[i] = findPrograms(variant, i == 1)
@@ -213,17 +212,3 @@ func (b *xtables) clear(ctx context.Context) error {
 }
 
 func (b *xtables) current(ctx context.Context) (*state, error) { return b.read(ctx) }
-
-// watch tells at intervals.
-func (b *xtables) watch(ctx context.Context, tell func()) error {
-	ticker := time.NewTicker(b.interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-			tell()
-		}
-	}
-}

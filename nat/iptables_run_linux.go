@@ -122,7 +122,13 @@ func (b *xtables) run(ctx context.Context, program string, args []string, input 
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &stdout, &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = time.Second
-	err := b.do(cmd.Run)
+	err := b.do(func() error {
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		b.own.add(cmd.Process.Pid)
+		return cmd.Wait()
+	})
 	switch {
 	case err == nil:
 		return stdout.String(), nil
