@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -26,8 +27,8 @@ func TestPackets(t *testing.T) {
 // play sends the packets of a case, and compares what the rules have counted.
 func (w *wire) play(table *Table, c packetCase, v6 bool) {
 	list := c.ruleset(w.t, v6)
-	w.apply(table, list)
 	w.forget()
+	w.apply(table, list)
 	counts := map[Rule]uint64{}
 	for _, text := range c.packets {
 		_, hits := w.machine.deliver(list, w.expect(text, v6))
@@ -62,4 +63,45 @@ func (w *wire) expect(text string, v6 bool) packet {
 		w.t.Errorf("%s\narrived: %s, %v", text, got, err)
 	}
 	return e.packet
+}
+
+// Ports that cannot be foretold are others than those that the client had, though those
+// are free, and in the range.
+func TestRandomPorts(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b Backend) {
+		w := newWire(t)
+		table := w.table(b)
+		for _, text := range []string{
+			"snat: source {inside} to {vip} random",
+			"snat: tcp source {inside} to {vip:60000-65535} random",
+			"masquerade: source {inside} random",
+			"masquerade: tcp source {inside} to *:60000-65535 random",
+		} {
+			for _, v6 := range []bool{false, true} {
+				for _, random := range []bool{true, false} {
+					text := text
+					if !random {
+						text = strings.TrimSuffix(text, " random")
+					}
+					w.forget()
+					w.apply(table, rules(t, expand(text, v6)))
+					kept := 0
+					const connections = 8
+					for i := range uint16(connections) {
+						e, err := parseExpected("tcp pc:60000 > far:80 = vip:60000-65535 > far:80 by eth1", v6)
+						must(t, err)
+						e.src = withPort(e.src, 61_000+i)
+						got, err := w.probe(e.packet, patience(e.want))
+						must(t, err)
+						if got.src.Port() == e.src.Port() {
+							kept++
+						}
+					}
+					if random && kept == connections || !random && kept != connections {
+						t.Errorf("%s: %d of %d ports were kept", expand(text, v6), kept, connections)
+					}
+				}
+			}
+		}
+	})
 }

@@ -46,14 +46,12 @@ func TestRandomRules(t *testing.T) {
 		changing, fresh := long.table(b), first.table(b)
 		var list []Rule
 		for i := range sets(map[Backend]int{NFTables: 60, IPTablesNFT: 20, IPTablesLegacy: 20}[b]) {
+			long.forget()
+			first.forget()
 			before := list
 			list = r.next(t, changing, before)
 			must(t, fresh.Clear(t.Context()))
 			first.apply(fresh, list)
-			if i%10 == 0 {
-				long.forget()
-				first.forget()
-			}
 			err := sameRules(t, changing, list)
 			for range 20 {
 				p := long.fresh(r.packet(list))
