@@ -69,7 +69,4 @@ func openNamespace(path string) (namespace, error) {
 	return namespace{f}, nil
 }
 
-// path is one that stays while the namespace is open here.
-func (ns namespace) path() string { return fmt.Sprintf("/proc/self/fd/%d", ns.file.Fd()) }
-
 func (ns namespace) close() error { return ns.file.Close() }

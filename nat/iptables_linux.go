@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // xtables is the backend of the programs iptables-nft-* or iptables-legacy-*.
@@ -115,6 +116,10 @@ func (b *xtables) write(ctx context.Context, s *state, changes []Change, want []
 	return nil
 }
 
+// busy is what iptables-legacy says when others have written while it prepared its commit
+// without the lock.
+const busy = "Resource temporarily unavailable"
+
 // commit writes what input makes of a family. When it is refused, and others have
 // changed our chains since they were read, it is made anew.
 func (b *xtables) commit(ctx context.Context, family int, input func(*xtFamily) string) error {
@@ -140,7 +145,7 @@ func (b *xtables) commit(ctx context.Context, family int, input func(*xtFamily) 
 			return err
 		}
 		fresh := b.names.readSave(saved, &b.parsers[family])
-		if fresh.same(f) {
+		if fresh.same(f) && !strings.Contains(err.Error(), busy) {
 			return err
 		}
 		*f = fresh

@@ -14,7 +14,7 @@ import (
 // Of any rules, edited into any others, nothing is left, and all are in the order that
 // was wanted.
 func TestIPTablesEditsAnyRulesIntoAnyOthers(t *testing.T) {
-	rounds := 60
+	rounds := 30
 	if need.Emulated() {
 		rounds = 5
 	}
