@@ -89,6 +89,14 @@ func (b *batch) delRule(chain string, handle uint64) {
 	b.end(at)
 }
 
+// flushChain deletes all rules of a chain.
+func (b *batch) flushChain(chain string) {
+	at := b.message(unix.NFT_MSG_DELRULE, 0)
+	b.text(unix.NFTA_RULE_TABLE, b.table)
+	b.text(unix.NFTA_RULE_CHAIN, chain)
+	b.end(at)
+}
+
 // tableMessage makes the table or deletes it with all that is in it.
 func (b *batch) tableMessage(command, flags uint16) {
 	at := b.message(command, flags)

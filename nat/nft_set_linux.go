@@ -131,6 +131,14 @@ func (w *nftWire) newSet(name string, f setForm) {
 	w.end(at)
 }
 
+// delSet deletes a set that no rule of the next generation uses.
+func (w *nftWire) delSet(name string) {
+	at := w.message(unix.NFT_MSG_DELSET, 0)
+	w.text(unix.NFTA_SET_TABLE, w.table)
+	w.text(unix.NFTA_SET_NAME, name)
+	w.end(at)
+}
+
 // sameSet tells whether a set of the kernel is of that form.
 func sameSet(b attrs, f setForm) bool {
 	number, size := concat(f.key)

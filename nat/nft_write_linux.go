@@ -3,6 +3,8 @@ package nat
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -65,8 +67,11 @@ func (n *nft) write(ctx context.Context, s *state, changes []Change, want []Rule
 	}
 	w.removeOrdered(changes)
 	w.addOrdered(changes, want)
-	w.publish(changes)
+	w.publish(s, changes)
 	w.hairpinChanges(changes)
+	if w.unknown != nil {
+		return fmt.Errorf("%s: %w", w.unknown, fs.ErrNotExist)
+	}
 	if err := n.dial(); err != nil {
 		return err
 	}
@@ -97,10 +102,13 @@ func (n *nft) needHandles(ctx context.Context, s *state, changes []Change, place
 // nftWriter puts a transaction together.
 type nftWriter struct {
 	*batch
-	nft    nftState
-	isNew  bool
-	places []place        // of the ordered rules that are added
-	counts []hairpinCount // what the hairpins will be
+	nft     nftState
+	isNew   bool
+	unknown *Rule          // one to be removed that has no handle
+	places  []place        // of the ordered rules that are added
+	counts  []hairpinCount // what the hairpins will be
+	// swapped tells which maps are made anew.
+	swapped [len(isIPv6)]bool
 }
 
 // place is where an ordered rule is added.
@@ -134,18 +142,22 @@ func (w *nftWriter) fresh(there bool) {
 		w.newChain(name, nil)
 		w.about(subject{unix.NFT_MSG_NEWCHAIN, "chain " + name, nil, true})
 	}
-	for _, v6 := range []bool{false, true} {
+	for _, v6 := range isIPv6 {
 		w.newSet(publishedMap(v6), publishedForm(v6))
 		w.about(subject{unix.NFT_MSG_NEWSET, "map " + publishedMap(v6), nil, true})
 	}
 	for _, c := range baseChains {
 		w.newChain(c.name, &c.hook)
 		w.about(subject{unix.NFT_MSG_NEWCHAIN, "chain " + c.name, nil, true})
-		for _, write := range c.rules {
-			w.newRule(c.name, 0, func() { write(&w.nftWire) }, "", nil)
-		}
-		w.about(subject{unix.NFT_MSG_NEWRULE, "chain " + c.name, nil, true})
+		w.baseRules(c.name, c.rules)
 	}
+}
+
+func (w *nftWriter) baseRules(chain string, rules []func(*nftWire)) {
+	for _, write := range rules {
+		w.newRule(chain, 0, func() { write(&w.nftWire) }, "", nil)
+	}
+	w.about(subject{unix.NFT_MSG_NEWRULE, "chain " + chain, nil, true})
 }
 
 func (w *nftWriter) removeOrdered(changes []Change) {
@@ -156,6 +168,10 @@ func (w *nftWriter) removeOrdered(changes []Change) {
 		}
 		handles := w.nft.handles.get(r)
 		for i, chain := range r.chains() {
+			if handles[i] == 0 {
+				w.unknown = r
+				return
+			}
 			w.delRule(chain, handles[i])
 			w.about(subject{command: unix.NFT_MSG_DELRULE, rule: r})
 		}
@@ -229,13 +245,17 @@ func (w *nftWriter) echo(seq uint32, handle uint64) {
 }
 
 // publish changes the maps.
-func (w *nftWriter) publish(changes []Change) {
-	for _, v6 := range []bool{false, true} {
+func (w *nftWriter) publish(s *state, changes []Change) {
+	w.swapMaps(s, changes)
+	for i, v6 := range isIPv6 {
 		name := publishedMap(v6)
 		for _, op := range []ChangeOp{RemoveRule, AddRule} {
 			e := elements{w: &w.nftWire, command: unix.NFT_MSG_NEWSETELEM, set: name}
 			if op == RemoveRule {
 				e.command = unix.NFT_MSG_DELSETELEM
+				if w.swapped[i] {
+					continue
+				}
 			}
 			for i := range changes {
 				if r := &changes[i].Rule; changes[i].Op == op && r.Destination.Addr().Is6() == v6 {
@@ -248,6 +268,58 @@ func (w *nftWriter) publish(changes []Change) {
 			w.about(subject{command: e.command, name: "map " + name})
 		}
 	}
+}
+
+// swapLeast is from how many removed rules on a map of which nothing stays is made
+// anew: the kernel then drops its elements in the background, which otherwise
+// takes half as long as to add as many.
+const swapLeast = 256
+
+var isIPv6 = [...]bool{false, true}
+
+// swapMaps makes maps anew of which nothing stays.
+func (w *nftWriter) swapMaps(s *state, changes []Change) {
+	var gone [len(isIPv6)]int
+	for i := range changes {
+		if r := &changes[i].Rule; changes[i].Op == RemoveRule && r.Exact() {
+			gone[map6(r)]++
+		}
+	}
+	if max(gone[0], gone[1]) < swapLeast {
+		return
+	}
+	for i := range s.list() {
+		if r := &s.list()[i]; r.Exact() {
+			gone[map6(r)]--
+		}
+	}
+	for i := range gone {
+		w.swapped[i] = gone[i] == 0
+	}
+	if !w.swapped[0] && !w.swapped[1] {
+		return
+	}
+	for _, c := range baseChains[:2] {
+		w.flushChain(c.name)
+		w.about(subject{command: unix.NFT_MSG_DELRULE, name: "chain " + c.name})
+	}
+	for i, v6 := range isIPv6 {
+		if w.swapped[i] {
+			w.delSet(publishedMap(v6))
+			w.newSet(publishedMap(v6), publishedForm(v6))
+			w.about(subject{command: unix.NFT_MSG_NEWSET, name: "map " + publishedMap(v6)})
+		}
+	}
+	for _, c := range baseChains[:2] {
+		w.baseRules(c.name, c.rules)
+	}
+}
+
+func map6(r *Rule) int {
+	if r.Destination.Addr().Is6() {
+		return 1
+	}
+	return 0
 }
 
 // hairpinChanges changes the sets of hairpins. One that is not needed any more stays,
