@@ -28,6 +28,7 @@ type config struct {
 	conntrackMax     int64
 	name             string
 	runDir           string
+	metrics          string
 	plan             bool
 	keep             bool
 	remove           bool
@@ -61,6 +62,7 @@ func parse(args []string, usage io.Writer) (cfg config, err error) {
 	f.Int64Var(&cfg.conntrackMax, "conntrack-max", 0, "track at least so `many` connections at once; 0 leaves the limit as it is")
 	f.StringVar(&cfg.name, "name", "gateway", "`NAME` of the table of nftables, and in capitals of the chains of iptables")
 	f.StringVar(&cfg.runDir, "run", "/run/lvskit", "`FOLDER` of the notes that outlive a SIGKILL")
+	f.StringVar(&cfg.metrics, "metrics", "", "`ADDRESS` to serve Prometheus' /metrics at, as 127.0.0.1:9110")
 	f.BoolVar(&cfg.plan, "plan", false, "print what would be changed, and change nothing")
 	f.BoolVar(&cfg.keep, "keep", false, "leave rules and settings in place at the end; the next run takes them over")
 	f.BoolVar(&cfg.remove, "remove", false, "remove what a run with -keep, or a killed one, has left, and end")

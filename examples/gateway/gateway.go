@@ -33,6 +33,7 @@ type gateway struct {
 	settings *sysctl.Client
 	table    *nat.Table
 	want     []sysctl.Setting // what the last reload has left
+	listener net.Listener     // of the metrics; nil without
 }
 
 func run(ctx context.Context, cfg config, hup <-chan os.Signal, out io.Writer) (err error) {
@@ -61,6 +62,12 @@ func run(ctx context.Context, cfg config, hup <-chan os.Signal, out io.Writer) (
 	if cfg.plan {
 		return g.plan(ctx, rules)
 	}
+	if err := g.listen(ctx); err != nil {
+		return err
+	}
+	if g.listener != nil {
+		defer g.listener.Close()
+	}
 	if err := g.check(ctx, rules); err != nil && ctx.Err() == nil {
 		return err // nothing is changed
 	}
@@ -72,6 +79,9 @@ func run(ctx context.Context, cfg config, hup <-chan os.Signal, out io.Writer) (
 			return nil // the signal came early; a killed run may have left something all the same
 		}
 		return err
+	}
+	if g.listener != nil {
+		fmt.Fprintf(out, "metrics http://%s/metrics\n", g.listener.Addr())
 	}
 	fmt.Fprintln(out, "ready")
 	return g.live(ctx, hup)
@@ -120,10 +130,11 @@ func (g *gateway) live(ctx context.Context, hup <-chan os.Signal) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var running sync.WaitGroup
-	var errs [2]error
+	var errs [3]error
 	for i, part := range []func(context.Context) error{
 		g.watch,
 		func(ctx context.Context) error { return g.serve(ctx, hup) },
+		g.expose,
 	} {
 		running.Go(func() {
 			defer cancel() // the first that ends before ends all
@@ -154,6 +165,8 @@ func (g *gateway) watch(ctx context.Context) error {
 func (g *gateway) repaired(changes []nat.Change, err error) {
 	if err != nil {
 		complain(fmt.Errorf("put back rules: %w", err))
+	}
+	if err != nil && !errors.Is(err, nat.ErrContested) {
 		return
 	}
 	fmt.Fprintln(g.out, "others have changed the rules, put back:")
@@ -213,7 +226,10 @@ func (g *gateway) apply(ctx context.Context, rules []nat.Rule) error {
 	changes, err := g.table.Apply(ctx, rules)
 	show(g.out, changes)
 	if err != nil {
-		return err
+		if left, errPlan := g.table.Plan(ctx, rules); errPlan != nil || len(left) > 0 {
+			return err
+		}
+		complain(err) // the rules are there; connections may have been left as they were
 	}
 	g.want = g.config.settings(rules)
 	return g.set(ctx)

@@ -2,19 +2,17 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
-	"math/rand/v2"
+	"io"
+	"net/http"
 	"net/netip"
-	"os"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/lvskit/lvskit/internal/bin"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 	"github.com/lvskit/lvskit/internal/need"
 )
@@ -31,18 +29,29 @@ func program(name string) bool {
 	return err == nil
 }
 
-// onEach runs a test with each backend.
-func onEach(t *testing.T, test func(r *rig, backend string)) {
-	for backend, needs := range map[string][]string{
-		"nftables": nil, "iptables-nft": {"iptables-nft", "ip6tables-nft"}, "iptables-legacy": {"iptables-legacy", "ip6tables-legacy"},
-	} {
+// needs are the programs that the backends need.
+var needs = map[string][]string{
+	"nftables":        nil,
+	"iptables-nft":    {"iptables-nft", "ip6tables-nft"},
+	"iptables-legacy": {"iptables-legacy", "ip6tables-legacy"},
+}
+
+var iptables = []string{"iptables-nft", "iptables-legacy"}
+
+// onEach runs a test with these backends, or all.
+func onEach(t *testing.T, test func(r *rig, backend string), backends ...string) {
+	if len(backends) == 0 {
+		backends = append([]string{"nftables"}, iptables...)
+	}
+	program := bin.Path(t, "gateway")
+	for _, backend := range backends {
 		t.Run(backend, func(t *testing.T) {
 			if need.Emulated() && backend != "nftables" {
 				t.Skip("package nat has shown that the backends are alike")
 			}
-			need.Program(t, needs...)
-			r := newRig(t)
-			for _, p := range needs { // its built-in chains stay once they are there
+			need.Program(t, needs[backend]...)
+			r := newRigOf(t, program)
+			for _, p := range needs[backend] { // its built-in chains stay once they are there
 				for _, chain := range []string{"PREROUTING", "OUTPUT", "POSTROUTING"} {
 					labtest.Run(t, r.gateway, p, "-t", "nat", "-A", chain, "-j", "RETURN")
 					labtest.Run(t, r.gateway, p, "-t", "nat", "-D", chain, "-j", "RETURN")
@@ -161,134 +170,6 @@ func TestReloadChangesOnlyTheDifference(t *testing.T) {
 	})
 }
 
-func TestAKilledGatewayIsMendedByTheNext(t *testing.T) {
-	onEach(t, func(r *rig, backend string) {
-		r.serve(r.server, "192.168.160.100:3344", "[fd00::100]:8080")
-		r.start(append(both, "-backend", backend)...)
-		c, err := r.dial(r.client, "12.0.0.1:3344")
-		r.must(err)
-		r.must(r.Kill())
-		r.lives(c, "after SIGKILL")
-
-		r.start("-inside", "192.168.160.0/24", "-outside-interface", "ens36", "-snat", "12.0.0.1",
-			"-publish", "12.0.0.1:3344=192.168.160.100:3344/tcp") // and the backend is found
-		done, _, _ := strings.Cut(r.Output(), "ready\n")
-		want := "- dnat web: tcp destination [2001:db8::1]:80 to [fd00::100]:8080\n" +
-			"- snat: source fd00::/64 out ens36 to 2001:db8::1\n"
-		if done != want {
-			r.Errorf("the next one does\n%s, want\n%s", done, want)
-		}
-		r.lives(c, "after another start")
-		r.asks(r.client, "12.0.0.1:3344", "12.0.0.12")
-		r.stop()
-		r.asBefore("after SIGKILL, another run and SIGTERM")
-	})
-}
-
-// TestSignalsAtAnyTime ends gateways before and after they are ready. The next one
-// always starts, and one that ends by itself leaves nothing.
-func TestSignalsAtAnyTime(t *testing.T) {
-	r := newRig(t)
-	rounds := 40
-	if need.Emulated() {
-		rounds = 4
-	}
-	ended, killed := 0, 0
-	for i := range rounds {
-		r.Process = labtest.Start(t, r.gateway, "", r.program, append(both, "-run", r.run)...)
-		late := time.NewTimer(time.Duration(rand.IntN(40)) * time.Millisecond)
-		<-late.C // a moment that is not chosen
-		signal := []os.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2]
-		r.must(r.Signal(signal))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		err := r.Wait(ctx)
-		cancel()
-		var exit *exec.ExitError
-		switch {
-		case err == nil:
-			ended++
-			r.asBefore("after SIGTERM at some time")
-		case errors.As(err, &exit) && !exit.Exited():
-			killed++
-		default:
-			t.Errorf("%v: %v\n%s", signal, err, r.Output())
-		}
-	}
-	t.Logf("%d were killed, %d ended", killed, ended)
-	r.start(both...)
-	r.stop()
-	r.asBefore("in the end")
-}
-
-func TestAnotherBackendTakesOver(t *testing.T) {
-	onEach(t, func(r *rig, backend string) {
-		if backend == "nftables" {
-			r.Skip("it is where the others come from")
-		}
-		r.serve(r.server, "192.168.160.100:3344")
-		r.start(append(both, "-backend", "nftables")...)
-		c, err := r.dial(r.client, "12.0.0.1:3344")
-		r.must(err)
-		r.must(r.Kill())
-		if _, err := r.once(append(both, "-backend", backend, "-plan")...); err == nil || !strings.Contains(err.Error(), "removed first") {
-			r.Errorf("the plan beside rules in nftables: %v", err)
-		}
-		r.start(append(both, "-backend", backend)...)
-		if !strings.HasPrefix(r.Output(), "- dnat") || strings.Contains(r.rules(), "table inet gateway") {
-			r.Errorf("the rules of nftables are not removed:\n%s\n%s", r.Output(), r.rules())
-		}
-		r.asks(r.client, "12.0.0.1:3344", "12.0.0.12")
-		r.lives(c, "in another backend")
-		r.stop()
-		r.asBefore("after two backends")
-	})
-}
-
-func TestWhatOthersRemoveComesBack(t *testing.T) {
-	onEach(t, func(r *rig, backend string) {
-		r.serve(r.server, "192.168.160.100:3344")
-		r.start(append(both, "-backend", backend)...)
-		c, err := r.dial(r.client, "12.0.0.1:3344")
-		r.must(err)
-		if backend == "nftables" {
-			need.Program(r.T, "nft")
-			labtest.Run(r.T, r.gateway, "nft", "flush", "ruleset")
-		} else {
-			labtest.Run(r.T, r.gateway, backend, "-t", "nat", "-F")
-			labtest.Run(r.T, r.gateway, backend, "-t", "nat", "-X")
-		}
-		r.says("put back:\n+ dnat: tcp destination 12.0.0.1:3344 to 192.168.160.100\n")
-		r.asks(r.client, "12.0.0.1:3344", "12.0.0.12")
-		r.lives(c, "after a flush")
-
-		if backend != "nftables" {
-			return // the settings are not the backend's
-		}
-		labtest.Run(r.T, r.gateway, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
-		r.until("it forwards again", func() bool {
-			return labtest.Run(r.T, r.gateway, "cat", "/proc/sys/net/ipv4/ip_forward") == "1\n"
-		})
-		r.lives(c, "after a setting was changed")
-		r.stop()
-		r.asBefore("after repairs and SIGTERM")
-	})
-}
-
-func TestKeepAndRemove(t *testing.T) {
-	onEach(t, func(r *rig, backend string) {
-		r.serve(r.server, "192.168.160.100:3344")
-		r.start(append(both, "-backend", backend, "-keep")...)
-		r.stop()
-		r.asks(r.client, "12.0.0.1:3344", "12.0.0.12")
-		_, err := r.once("-remove")
-		r.must(err)
-		r.asBefore("after -keep and -remove")
-		_, err = r.once("-remove")
-		r.must(err)
-		r.asBefore("after -remove without anything")
-	})
-}
-
 func TestMachinesInsideReachWhatIsPublished(t *testing.T) {
 	r := newRig(t)
 	r.serve(r.server, "192.168.160.100:9000", "192.168.160.100:9009")
@@ -332,6 +213,41 @@ func TestOneGatewayAtATime(t *testing.T) {
 	r.asBefore("after both")
 }
 
+func TestWhatItCounts(t *testing.T) {
+	onEach(t, func(r *rig, backend string) {
+		r.serve(r.server, "192.168.160.100:3344", "[fd00::100]:8080")
+		if _, err := r.once(append(both, "-metrics", "192.0.2.1:80")...); err == nil || !strings.Contains(err.Error(), "-metrics: listen tcp 192.0.2.1:80") {
+			r.Errorf("an address that is not here: %v", err)
+		}
+		r.asBefore("without metrics")
+		r.start(append(both, "-backend", backend, "-metrics", "127.0.0.1:0")...)
+		for range 3 {
+			r.asks(r.client, "[2001:db8::1]:80", "2001:db8::12")
+		}
+		r.asks(r.client, "12.0.0.1:3344", "12.0.0.12")
+		_, rest, _ := strings.Cut(r.Output(), "metrics ")
+		url, _, _ := strings.Cut(rest, "\n")
+		client := http.Client{Transport: &http.Transport{DialContext: r.gateway.Dial, DisableKeepAlives: true}, Timeout: time.Minute}
+		resp, err := client.Get(url)
+		r.must(err)
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		r.must(err)
+		for _, want := range []string{
+			`lvskit_nat_backend_info{backend="` + backend + `",table="gateway"} 1`,
+			`lvskit_nat_rules{action="dnat",table="gateway"} 2`,
+			`lvskit_nat_rule_packets_total{action="dnat",rule="web",table="gateway"} 3`,
+			`lvskit_nat_rule_packets_total{action="dnat",rule="",table="gateway"} 1`,
+		} {
+			if !strings.Contains(string(text), want+"\n") {
+				r.Errorf("the metrics lack %s:\n%s", want, text)
+			}
+		}
+		r.stop()
+		r.asBefore("after metrics")
+	})
+}
+
 func TestWithoutRightsItSaysWhatToDo(t *testing.T) {
 	need.Program(t, "setpriv")
 	r := newRig(t)
@@ -345,9 +261,6 @@ func TestWithoutRightsItSaysWhatToDo(t *testing.T) {
 
 func TestTheRulesAsIPTablesShowsThem(t *testing.T) {
 	onEach(t, func(r *rig, backend string) {
-		if backend == "nftables" {
-			r.Skip("it shows them by nft")
-		}
 		r.start("-inside", "192.168.160.0/24", "-outside-interface", "ens36", "-snat", "12.0.0.1",
 			"-publish", "12.0.0.1:3344=192.168.160.100:3344/tcp", "-backend", backend)
 		shown := labtest.Run(r.T, r.gateway, backend, "-t", "nat", "-nL")
@@ -360,7 +273,7 @@ func TestTheRulesAsIPTablesShowsThem(t *testing.T) {
 			}
 		}
 		r.Log(shown)
-	})
+	}, iptables...)
 }
 
 func TestWhatLooksLikeAMistakeIsSaid(t *testing.T) {

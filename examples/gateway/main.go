@@ -18,9 +18,9 @@
 // a topology.
 //
 // How it flows: config.go makes rules and settings of the flags, with publish.go
-// and file.go; gateway.go brings them into the kernel and keeps them there;
-// doubts.go tells what is allowed but looks like a mistake, remove.go takes away
-// what other runs have left.
+// and file.go; gateway.go brings them into the kernel and keeps them there, and
+// metrics.go shows what they do; doubts.go tells what is allowed but looks like a
+// mistake, remove.go takes away what other runs have left.
 package main
 
 import (

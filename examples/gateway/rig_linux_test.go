@@ -35,11 +35,16 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	return newRigOf(t, bin.Path(t, "gateway"))
+}
+
+func newRigOf(t *testing.T, program string) *rig {
+	t.Helper()
 	need.Program(t, "ip")
 	l := labtest.New(t)
 	inside, outside := labtest.Switch(t, l, "inside"), labtest.Switch(t, l, "outside")
 	r := &rig{
-		T: t, program: bin.Path(t, "gateway"), file: filepath.Join(t.TempDir(), "rules"), run: t.TempDir(),
+		T: t, program: program, file: filepath.Join(t.TempDir(), "rules"), run: t.TempDir(),
 		gateway: labtest.Host(t, l, "gateway"), server: labtest.Host(t, l, "server"),
 		other: labtest.Host(t, l, "other"), client: labtest.Host(t, l, "client"),
 	}
