@@ -12,13 +12,14 @@ import (
 // turn; what is reported are medians, and how many times ours they are. "cpu-ms"
 // is the processor time of all processes.
 //
-//	load       10,000 ports where there were none
-//	replace    10,000 others
-//	unchanged  the same again, by a declared state
-//	change one of them, by a declared state
-//	add        one more
-//	remove     that one
-//	list       all with their counters
+//	load         10,000 ports where there were none
+//	replace      all by 10,000 others
+//	unchanged    the same again, by a declared state
+//	change one   one of them is another one, by a declared state
+//	add          one more, just after all were replaced
+//	add another  one more after that
+//	remove       one
+//	list         all with their counters
 func BenchmarkRules(b *testing.B) {
 	n := benchCount(10_000)
 	all := enlist(b, hosts(b))
@@ -26,41 +27,53 @@ func BenchmarkRules(b *testing.B) {
 	first, second := benchPorts(n, 0), benchPorts(n, 1)
 	extra := benchPorts(n+1, 2)[n]
 	var board scoreboard
-	race := func(discipline string, who []*contestant, have []Rule, run func(b *testing.B, c *contestant)) {
-		b.Run(discipline, func(b *testing.B) {
-			for b.Loop() {
-				for range *benchRounds {
-					for _, c := range who {
-						if !c.slow {
-							must(b, c.replace(have)())
-						}
-						run(b, c)
-					}
-				}
-			}
-			board.report(b, discipline)
-		})
-	}
-	apply := func(discipline string, who []*contestant, have, want []Rule) {
-		race(discipline, who, have, func(b *testing.B, c *contestant) {
-			board.cost(discipline, c.name, clock(b, c.replace(want)), 1)
-			c.has(b, len(want))
-		})
-	}
-	apply("load", quick(all), nil, first)
-	apply("replace", quick(all), first, second)
-	apply("unchanged", declaring, first, first)
-	apply("change one", declaring, first, append(slices.Clone(first[1:]), extra))
-	// Those that share a chain find it as the one before has left it.
-	race("add", all, first, func(b *testing.B, c *contestant) {
-		board.cost("add", c.name, clock(b, c.add(extra)), 1)
-		board.cost("remove", c.name, clock(b, c.remove(extra)), 1)
-		c.has(b, n)
+	board.apply(b, "load", quick(all), nil, first)
+	board.apply(b, "replace", quick(all), first, second)
+	board.apply(b, "unchanged", declaring, first, first)
+	board.apply(b, "change one", declaring, first, append(slices.Clone(first[1:]), extra))
+	board.race(b, "add", all, first, func(b *testing.B, c *contestant) cost {
+		defer func() { must(b, c.remove(extra)()) }()
+		return clock(b, c.add(extra))
 	})
-	race("list", all, first, func(b *testing.B, c *contestant) {
-		board.cost("list", c.name, clock(b, func() error { c.has(b, n); return nil }), 1)
+	board.race(b, "add another", all, first, func(b *testing.B, c *contestant) cost {
+		must(b, c.add(extra)())
+		must(b, c.remove(extra)())
+		defer func() { must(b, c.remove(extra)()) }()
+		return clock(b, c.add(extra))
+	})
+	board.race(b, "remove", all, first, func(b *testing.B, c *contestant) cost {
+		must(b, c.add(extra)())
+		return clock(b, c.remove(extra))
+	})
+	board.race(b, "list", all, first, func(b *testing.B, c *contestant) cost {
+		return clock(b, func() error { c.has(b, n); return nil })
 	})
 	fmt.Print(board.String())
+}
+
+// race lets contestants that have some rules do the same in turn.
+func (s *scoreboard) race(b *testing.B, discipline string, who []*contestant, have []Rule, run func(*testing.B, *contestant) cost) {
+	b.Run(discipline, func(b *testing.B) {
+		for b.Loop() {
+			for range *benchRounds {
+				for _, c := range who {
+					if !c.slow { // the others share a chain with one of these
+						must(b, c.replace(have)())
+					}
+					s.cost(discipline, c.name, run(b, c), 1)
+				}
+			}
+		}
+		s.report(b, discipline)
+	})
+}
+
+// apply is the race from some rules to others.
+func (s *scoreboard) apply(b *testing.B, discipline string, who []*contestant, have, want []Rule) {
+	s.race(b, discipline, who, have, func(b *testing.B, c *contestant) cost {
+		defer c.has(b, len(want))
+		return clock(b, c.replace(want))
+	})
 }
 
 // has complains unless a contestant lists n rules.
