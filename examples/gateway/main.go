@@ -32,6 +32,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/lvskit/lvskit/sysctl"
 )
 
 func main() {
@@ -48,8 +50,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := run(ctx, cfg, hup, os.Stdout); err != nil {
-		if errors.Is(err, fs.ErrPermission) {
-			err = fmt.Errorf("%w\nIt needs CAP_NET_ADMIN in this network namespace: run it as root, or by systemd with AmbientCapabilities=CAP_NET_ADMIN", err)
+		if errors.Is(err, fs.ErrPermission) && !errors.Is(err, sysctl.ErrReadOnly) {
+			err = fmt.Errorf("%w\nIt needs CAP_NET_ADMIN: run it as root, or by systemd with AmbientCapabilities=CAP_NET_ADMIN", err)
 		}
 		fmt.Fprintln(os.Stderr, "gateway:", err)
 		os.Exit(1)

@@ -46,6 +46,8 @@ func sweep(ctx context.Context, cfg config, out io.Writer) error {
 		case errors.Is(err, nat.ErrMixed):
 			found = true
 			continue // it has none of these rules
+		case errors.Is(err, fs.ErrPermission):
+			return err // of all backends
 		case err != nil:
 			errs = append(errs, err)
 			continue
