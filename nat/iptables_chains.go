@@ -32,6 +32,7 @@ type iptState [2]xtFamily
 // xtFamily is our chains in one family.
 type xtFamily struct {
 	there, sound bool
+	stale        bool  // its counters are
 	err          error // why it cannot be read, though the other one can
 	exists       [xtChains]bool
 	lines        [xtChains][]xtLine

@@ -57,6 +57,9 @@ func (n *xtNames) removeJumps(f *xtFamily) (lines []string) {
 	return lines
 }
 
+// xtFills is how an input begins that fills the chains anew, with counters.
+const xtFills = "*nat\n:"
+
 // fill makes the chains from the beginning: naming a chain makes or empties it.
 func (n *xtNames) fill(f *xtFamily, want *[xtChains][]xtLine) string {
 	var lines []string

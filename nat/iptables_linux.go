@@ -17,8 +17,9 @@ type xtables struct {
 	parsers  [2]xtParser
 	own      xtWriters
 
-	last *state // what was read last
-	ipt  iptState
+	last  *state // what was read or written last
+	ipt   iptState
+	known xtKnown
 }
 
 // families name those of iptState.
@@ -26,6 +27,7 @@ var families = [2]Family{IPv4, IPv6}
 
 func newXTables(ns namespace, cfg Config, variant Backend) *xtables {
 	b := &xtables{namespace: ns, variant: variant, names: newXTNames(cfg.Name)}
+	b.known.nft.namespace = ns
 	names := systemProtocols()
 	for i := range families {
 		b.programs[i] = findPrograms(variant, i == 1)
@@ -38,8 +40,9 @@ func (b *xtables) kind() Backend { return b.variant }
 
 // read reads the chains of both families, one after the other.
 func (b *xtables) read(ctx context.Context) (*state, error) {
-	s := &state{sound: true}
+	s := new(state)
 	b.last, b.ipt = s, iptState{}
+	b.known.begin(ctx, b.variant)
 	for i := range families {
 		f := &b.ipt[i]
 		text, err := b.save(ctx, i)
@@ -51,12 +54,21 @@ func (b *xtables) read(ctx context.Context) (*state, error) {
 		default:
 			return s, err
 		}
+	}
+	b.sum(s)
+	return s, nil
+}
+
+// sum makes the state of both families one.
+func (b *xtables) sum(s *state) {
+	s.sound = true
+	for i := range b.ipt {
+		f := &b.ipt[i]
 		s.there = s.there || f.there
 		s.sound = s.sound && (f.sound || !f.there)
 		s.rules = append(s.rules, f.rules...)
 	}
 	s.sound = s.sound && s.there
-	return s, nil
 }
 
 // save is the table nat as text, empty if the kernel has none.
@@ -92,6 +104,7 @@ func (b *xtables) write(ctx context.Context, s *state, changes []Change, want []
 	if s != b.last {
 		return errNotRead
 	}
+	generation := b.known.forget()
 	if want == nil {
 		want = changed(s.rules, changes)
 	}
@@ -108,11 +121,15 @@ func (b *xtables) write(ctx context.Context, s *state, changes []Change, want []
 		}
 	}
 	for i := range families {
-		err := b.commit(ctx, i, func(f *xtFamily) string { return b.names.restore(f, lists[i], moved(changes)) })
+		written, err := b.commit(ctx, i, func(f *xtFamily) string { return b.names.restore(f, lists[i], moved(changes)) })
 		if err != nil {
 			return err
 		}
+		if written && generation != 0 {
+			generation = following(generation)
+		}
 	}
+	b.remember(&lists, generation)
 	return nil
 }
 
@@ -120,36 +137,43 @@ func (b *xtables) write(ctx context.Context, s *state, changes []Change, want []
 // without the lock.
 const busy = "Resource temporarily unavailable"
 
-// commit writes what input makes of a family. When it is refused, and others have
-// changed our chains since they were read, it is made anew.
-func (b *xtables) commit(ctx context.Context, family int, input func(*xtFamily) string) error {
+// commit writes what input makes of a family, if that is anything. When it is refused,
+// and others have changed our chains since they were read, it is made anew.
+func (b *xtables) commit(ctx context.Context, family int, input func(*xtFamily) string) (written bool, err error) {
 	f := &b.ipt[family]
-	for tries := 1; ; tries++ {
-		text := input(f)
-		if text == "" {
-			return nil
+	text := input(f)
+	if f.stale && strings.HasPrefix(text, xtFills) {
+		if err := b.refresh(ctx, family); err != nil {
+			return false, err
 		}
+		text = input(f)
+	}
+	for tries := 1; text != ""; tries++ {
 		_, err := b.run(ctx, b.programs[family].restore, []string{"-n", "-c", "-w"}, text)
 		if err == nil {
-			return nil
+			return true, nil
 		}
 		err = fmt.Errorf("write the rules of %s: %w", families[family].word(), hint(err, text))
 		if f.held != "" {
 			err = fmt.Errorf("%w: a rule of others leads to a chain of ours, delete it first: %s", err, f.held)
 		}
-		if tries == attempts || ctx.Err() != nil {
-			return err
+		before := *f
+		if tries == attempts || ctx.Err() != nil || b.refresh(ctx, family) != nil ||
+			f.same(&before) && !strings.Contains(err.Error(), busy) {
+			return false, err
 		}
-		saved, readErr := b.save(ctx, family)
-		if readErr != nil {
-			return err
-		}
-		fresh := b.names.readSave(saved, &b.parsers[family])
-		if fresh.same(f) && !strings.Contains(err.Error(), busy) {
-			return err
-		}
-		*f = fresh
+		text = input(f)
 	}
+	return false, nil
+}
+
+// refresh reads a family again.
+func (b *xtables) refresh(ctx context.Context, family int) error {
+	text, err := b.save(ctx, family)
+	if err == nil {
+		b.ipt[family] = b.names.readSave(text, &b.parsers[family])
+	}
+	return err
 }
 
 // errNotRead is a mistake of the caller's.
@@ -208,12 +232,11 @@ func (b *xtables) clear(ctx context.Context) error {
 	if _, err := b.read(ctx); err != nil {
 		return err
 	}
+	b.known.forget()
 	for i := range families {
-		if err := b.commit(ctx, i, b.names.remove); err != nil {
+		if _, err := b.commit(ctx, i, b.names.remove); err != nil {
 			return err
 		}
 	}
 	return nil
 }
-
-func (b *xtables) current(ctx context.Context) (*state, error) { return b.read(ctx) }
