@@ -33,13 +33,24 @@ func (x *index) find(list []Rule, r *Rule) int {
 }
 
 // add puts the rule at a place of the list in. It is not in yet.
-func (x *index) add(list []Rule, place int) {
+func (x *index) add(list []Rule, place int) { x.put(place, x.hash(&list[place])) }
+
+// enter is add, unless an equal one is in.
+func (x *index) enter(list []Rule, place int) bool {
 	h := x.hash(&list[place])
-	if _, ok := x.first[h]; ok {
+	if i, ok := x.first[h]; ok && (list[i] == list[place] || x.find(list, &list[place]) >= 0) {
+		return false
+	}
+	x.put(place, h)
+	return true
+}
+
+func (x *index) put(place int, hash uint64) {
+	if _, ok := x.first[hash]; ok {
 		x.rest = append(x.rest, int32(place))
 		return
 	}
-	x.first[h] = int32(place)
+	x.first[hash] = int32(place)
 }
 
 // remove takes out the rule at a place of the list.

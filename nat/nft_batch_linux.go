@@ -26,9 +26,9 @@ type subject struct {
 }
 
 // newBatch begins a transaction that the kernel refuses unless its rules are of that
-// generation.
-func newBatch(table string, generation uint32) *batch {
-	b := &batch{nftWire: nftWire{table: table, b: make([]byte, 0, 16<<10)}}
+// generation, unless that is 0. It has room for so many changes.
+func newBatch(table string, generation uint32, changes int) *batch {
+	b := &batch{nftWire: nftWire{table: table, b: make([]byte, 0, 4<<10+100*changes)}}
 	at := b.header(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES)
 	b.u32(unix.NFNL_BATCH_GENID, generation)
 	b.end(at)

@@ -10,9 +10,9 @@ import (
 
 // nft is the backend of nftables: one table of the family inet.
 //
-//	chain prerouting  -110  looks up published4 and published6, then goes to dnat
+//	chain prerouting  -110  looks up published4 and published6, then goes to destination
 //	chain output      -110  the same, then local: what concerns the gateway's own connections
-//	chain postrouting   90  goes to hairpin, then snat
+//	chain postrouting   90  goes to hairpin, then source
 //
 // They come before other programs' chains at the usual priorities: the first rewriting
 // is the one that counts.
@@ -138,7 +138,7 @@ func (n *nft) clear(ctx context.Context) error {
 	if err := n.dial(); err != nil {
 		return err
 	}
-	b := newBatch(n.name, 0)
+	b := newBatch(n.name, 0, 1)
 	b.tableMessage(unix.NFT_MSG_DELTABLE, 0)
 	b.about(subject{command: unix.NFT_MSG_DELTABLE, name: "table inet " + n.name})
 	err := b.commit(n.socket, nil)

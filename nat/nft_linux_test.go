@@ -3,6 +3,8 @@ package nat
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -191,4 +193,22 @@ func nftRun(t testing.TB, h *lab.Host, commands ...string) {
 	for _, c := range commands {
 		labtest.Run(t, h, "nft", strings.Fields(c)...)
 	}
+}
+
+// What nft prints of the table it can load, as an administrator does who saves the
+// rules.
+func TestNFTReadsWhatItPrints(t *testing.T) {
+	need.Program(t, "nft")
+	table, h := nftTable(t)
+	want := rules(t, manyKinds...)
+	_, err := table.Apply(t.Context(), want)
+	must(t, err)
+	file := filepath.Join(t.TempDir(), "ruleset")
+	must(t, os.WriteFile(file, []byte(labtest.Run(t, h, "nft", "list", "ruleset")), 0o600))
+	must(t, table.Clear(t.Context()))
+	labtest.Run(t, h, "nft", "-f", file)
+	// nft does not print what rules are made of, so that is not the whole truth.
+	_, err = table.Apply(t.Context(), want)
+	must(t, err)
+	sameAsFresh(t, table, h, want)
 }

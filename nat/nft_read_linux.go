@@ -260,7 +260,7 @@ func (r *ruleReader) take(chain string, k kernelRule) {
 	r.sound = r.sound && same
 }
 
-// takeOrdered takes a rule of dnat, local or snat.
+// takeOrdered takes a rule of an ordered chain.
 func (r *ruleReader) takeOrdered(chain int, k kernelRule) {
 	comment, user := readUserData(k.user)
 	rule, err := decodeRule(user, comment)
@@ -288,7 +288,7 @@ func (r *ruleReader) takeOrdered(chain int, k kernelRule) {
 	}
 }
 
-// compareLocal compares the rules of local with those of dnat that it should have, and
+// compareLocal compares the rules of local with those of destination that it should have, and
 // adds their counters.
 func (r *ruleReader) compareLocal() {
 	for i := range r.rules {

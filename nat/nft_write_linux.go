@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// orderedChains are those that have the rules that are tried one after the other.
-var orderedChains = []string{"dnat", "local", "snat"}
+// orderedChains are those that have the rules that are tried one after the other. No
+// name is a word of nft's: what nft prints it can read again.
+var orderedChains = []string{"destination", "local", "source"}
 
 // hook is where a chain is entered from.
 type hook struct {
@@ -26,9 +27,9 @@ var baseChains = []struct {
 	hook  hook
 	rules []func(*nftWire)
 }{
-	{"prerouting", hook{unix.NF_INET_PRE_ROUTING, -110}, []func(*nftWire){published4, published6, jumpTo("dnat")}},
+	{"prerouting", hook{unix.NF_INET_PRE_ROUTING, -110}, []func(*nftWire){published4, published6, jumpTo("destination")}},
 	{"output", hook{unix.NF_INET_LOCAL_OUT, -110}, []func(*nftWire){published4, published6, jumpTo("local")}},
-	{"postrouting", hook{unix.NF_INET_POST_ROUTING, 90}, []func(*nftWire){jumpTo("hairpin"), jumpTo("snat")}},
+	{"postrouting", hook{unix.NF_INET_POST_ROUTING, 90}, []func(*nftWire){jumpTo("hairpin"), jumpTo("source")}},
 }
 
 func published4(w *nftWire) { w.publishing(false) }
@@ -52,7 +53,7 @@ func (r *Rule) chains() []string {
 // write makes the table what is wanted in one transaction: all of it, or nothing.
 func (n *nft) write(ctx context.Context, s *state, changes []Change, want []Rule) error {
 	n.last = nil
-	w := &nftWriter{batch: newBatch(n.name, s.nft.generation), nft: s.nft}
+	w := &nftWriter{batch: newBatch(n.name, s.nft.generation, len(changes)), nft: s.nft}
 	if !s.there || !s.sound {
 		w.fresh(s.there)
 		changes = make([]Change, len(want))
@@ -406,7 +407,11 @@ func (w *nftWriter) after(s *state, changes []Change, want []Rule) *state {
 	if w.seq > 1 {
 		out.nft.generation = following(out.nft.generation)
 	}
-	if want != nil {
+	switch {
+	case want != nil && s.goal != nil:
+		out.set = s.goal.clone()
+		return out
+	case want != nil:
 		out.set = newRuleSet(slices.Clone(want))
 		return out
 	}

@@ -39,11 +39,18 @@ func Plan(have, want []Rule) ([]Change, error) { return plan(normal(have), norma
 
 // plan is Plan of rules in their normal form.
 func plan(have, want []Rule) ([]Change, error) {
-	wanted, err := check(want)
+	set, err := checked(want)
 	if err != nil {
 		return nil, err
 	}
-	kept, stays, n := common(have, want, wanted)
+	return planSet(have, set), nil
+}
+
+// planSet is plan of rules that have been checked.
+func planSet(have []Rule, set *ruleSet) []Change {
+	want := set.rules()
+	set.base.build()
+	kept, stays, n := common(have, want, set.base.index)
 	changes := make([]Change, 0, len(have)+len(want)-2*n)
 	for i := range have {
 		if !kept[i] {
@@ -55,7 +62,7 @@ func plan(have, want []Rule) ([]Change, error) {
 			changes = append(changes, Change{AddRule, want[i]})
 		}
 	}
-	return changes, nil
+	return changes
 }
 
 // normal is the one form in which rules that mean the same are equal.
@@ -82,27 +89,25 @@ func (r *Rule) normalize() {
 	}
 }
 
-// check refuses rules that are invalid alone or together, and finds the others.
-func check(rules []Rule) (*index, error) {
-	all := newIndex(len(rules))
-	places := make(map[published]int32, len(rules))
+// checked refuses rules that are invalid alone or together.
+func checked(rules []Rule) (*ruleSet, error) {
+	x := &indexed{list: rules, index: newIndex(len(rules)), published: make(map[published]int32, len(rules))}
 	for i := range rules {
 		r := &rules[i]
 		if err := r.valid(); err != nil {
 			return nil, err
 		}
-		if all.find(rules, r) >= 0 {
+		if !x.index.enter(rules, i) {
 			return nil, &OpError{Op: "validate", Object: r.String(), Err: invalid("the rule is there twice")}
 		}
-		all.add(rules, i)
 		for p := range r.publishes() {
-			if other, ok := places[p]; ok {
+			if other, ok := x.published[p]; ok {
 				return nil, &OpError{Op: "validate", Object: r.String(), Err: invalidf("it publishes what another rule publishes (%s)", rules[other])}
 			}
-			places[p] = int32(i)
+			x.published[p] = int32(i)
 		}
 	}
-	return all, nil
+	return &ruleSet{base: x}, nil
 }
 
 // published is a port of an address: what exact rules are looked up by.

@@ -150,10 +150,9 @@ func (t *Table) repair(ctx context.Context) (r repair) {
 			if err != nil {
 				return err
 			}
-			want := t.want.rules()
-			r.changes, err = plan(s.list(), want)
-			if wrong = err == nil && (len(r.changes) > 0 || s.there && !s.sound); wrong {
-				err = t.b.write(ctx, s, r.changes, want)
+			r.changes, s.goal = planSet(s.list(), t.want), t.want
+			if wrong = len(r.changes) > 0 || s.there && !s.sound; wrong {
+				err = t.b.write(ctx, s, r.changes, t.want.rules())
 			}
 			return err
 		})

@@ -8,6 +8,7 @@ type state struct {
 	sound bool         // all of it is as we write it
 	rules []RuleStatus // as they were read; nil after an update
 	set   *ruleSet     // the rules without counters, once somebody asked for them
+	goal  *ruleSet     // the rules that a write with want makes, if it comes from planSet
 	nft   nftState     // of the backend of nftables
 }
 
@@ -38,7 +39,7 @@ func (s *state) update(changes []Change) {
 func (s *state) changes(op ChangeOp, rules []Rule) ([]Change, error) {
 	rules = normal(rules)
 	if op == AddRule {
-		if _, err := check(rules); err != nil {
+		if _, err := checked(rules); err != nil {
 			return nil, err
 		}
 	}
@@ -64,51 +65,62 @@ func (s *state) changes(op ChangeOp, rules []Rule) ([]Change, error) {
 // ruleSet is rules in their order that are found, added and removed one by one,
 // however many there are.
 type ruleSet struct {
-	list      []Rule // with holes: rules without an action
-	holes     int
-	index     *index // nil until somebody looks
-	published map[published]int32
+	base  *indexed           // what others may have, too: never changed
+	gone  map[int32]struct{} // places in base that are removed
+	extra indexed            // what was added; those that were removed again have no action
+	holes int                // in extra
 }
 
-func newRuleSet(rules []Rule) *ruleSet { return &ruleSet{list: rules} }
+func newRuleSet(rules []Rule) *ruleSet { return &ruleSet{base: &indexed{list: rules}} }
+
+// clone is the same rules, to be changed by themselves.
+func (s *ruleSet) clone() *ruleSet {
+	s.rules()
+	return &ruleSet{base: s.base}
+}
 
 // rules are those that are there. They are not to be changed.
 func (s *ruleSet) rules() []Rule {
-	if s.holes > 0 {
-		list := make([]Rule, 0, len(s.list)-s.holes)
-		for i := range s.list {
-			if s.list[i].Action != 0 {
-				list = append(list, s.list[i])
+	if len(s.gone) > 0 || len(s.extra.list) > 0 {
+		list := make([]Rule, 0, len(s.base.list)-len(s.gone)+len(s.extra.list)-s.holes)
+		for i := range s.base.list {
+			if _, gone := s.gone[int32(i)]; !gone {
+				list = append(list, s.base.list[i])
 			}
 		}
-		*s = ruleSet{list: list}
-	}
-	return s.list
-}
-
-// build makes the indexes.
-func (s *ruleSet) build() {
-	if s.index != nil {
-		return
-	}
-	s.index, s.published = newIndex(len(s.list)), make(map[published]int32, len(s.list))
-	for i := range s.list {
-		if s.list[i].Action != 0 {
-			s.enter(i)
+		for i := range s.extra.list {
+			if s.extra.list[i].Action != 0 {
+				list = append(list, s.extra.list[i])
+			}
 		}
+		*s = *newRuleSet(list)
 	}
-}
-
-func (s *ruleSet) enter(place int) {
-	s.index.add(s.list, place)
-	for p := range s.list[place].publishes() {
-		s.published[p] = int32(place)
-	}
+	return s.base.list
 }
 
 func (s *ruleSet) has(r *Rule) bool {
-	s.build()
-	return s.index.find(s.list, r) >= 0
+	s.base.build()
+	s.extra.build()
+	place := s.base.find(r)
+	if _, gone := s.gone[int32(place)]; place >= 0 && !gone {
+		return true
+	}
+	return s.extra.find(r) >= 0
+}
+
+// publisher is the rule that publishes a port.
+func (s *ruleSet) publisher(p published) (Rule, bool) {
+	s.base.build()
+	s.extra.build()
+	if place, ok := s.base.published[p]; ok {
+		if _, gone := s.gone[place]; !gone {
+			return s.base.list[place], true
+		}
+	}
+	if place, ok := s.extra.published[p]; ok {
+		return s.extra.list[place], true
+	}
+	return Rule{}, false
 }
 
 // free refuses a rule that can not be added.
@@ -117,8 +129,8 @@ func (s *ruleSet) free(r *Rule) error {
 		return &OpError{Op: "add", Object: r.String(), Err: fs.ErrExist}
 	}
 	for p := range r.publishes() {
-		if place, ok := s.published[p]; ok {
-			return &OpError{Op: "add", Object: r.String(), Err: existsf("what it publishes is published by %s", s.list[place])}
+		if other, ok := s.publisher(p); ok {
+			return &OpError{Op: "add", Object: r.String(), Err: existsf("what it publishes is published by %s", other)}
 		}
 	}
 	return nil
@@ -126,30 +138,29 @@ func (s *ruleSet) free(r *Rule) error {
 
 // apply makes changes: what is added comes last.
 func (s *ruleSet) apply(changes []Change) {
-	s.build()
 	for i := range changes {
-		if r := &changes[i].Rule; changes[i].Op == RemoveRule {
+		r := &changes[i].Rule
+		switch has := s.has(r); {
+		case changes[i].Op == RemoveRule && has:
 			s.remove(r)
-		} else if s.index.find(s.list, r) < 0 {
-			s.list = append(s.list, *r)
-			s.enter(len(s.list) - 1)
+		case changes[i].Op == AddRule && !has:
+			s.extra.list = append(s.extra.list, *r)
+			s.extra.enter(len(s.extra.list) - 1)
 		}
 	}
-	if s.holes > 64 && s.holes > len(s.list)/2 {
+	if n := len(s.gone) + len(s.extra.list); n > 1000 && n > len(s.base.list) {
 		s.rules()
 	}
 }
 
 // prefer makes changes; rules that publish what is added give way.
 func (s *ruleSet) prefer(changes []Change) {
-	s.build()
 	for i := range changes {
 		if changes[i].Op != AddRule {
 			continue
 		}
 		for p := range changes[i].Rule.publishes() {
-			if place, ok := s.published[p]; ok && s.list[place] != changes[i].Rule {
-				r := s.list[place]
+			if r, ok := s.publisher(p); ok && r != changes[i].Rule {
 				s.remove(&r)
 			}
 		}
@@ -157,17 +168,50 @@ func (s *ruleSet) prefer(changes []Change) {
 	s.apply(changes)
 }
 
+// remove removes a rule that is there.
 func (s *ruleSet) remove(r *Rule) {
-	place := s.index.find(s.list, r)
-	if place < 0 {
-		return
-	}
-	s.index.remove(s.list, place)
-	for p := range r.publishes() {
-		if s.published[p] == int32(place) {
-			delete(s.published, p)
+	if place := s.base.find(r); place >= 0 {
+		if _, gone := s.gone[int32(place)]; !gone {
+			if s.gone == nil {
+				s.gone = map[int32]struct{}{}
+			}
+			s.gone[int32(place)] = struct{}{}
+			return
 		}
 	}
-	s.list[place] = Rule{}
+	place := s.extra.find(r)
+	s.extra.index.remove(s.extra.list, place)
+	for p := range r.publishes() {
+		delete(s.extra.published, p)
+	}
+	s.extra.list[place] = Rule{}
 	s.holes++
 }
+
+// indexed is rules that are found by what they are and by what they publish.
+type indexed struct {
+	list      []Rule
+	index     *index // nil until somebody looks
+	published map[published]int32
+}
+
+// build makes the indexes.
+func (x *indexed) build() {
+	if x.index != nil {
+		return
+	}
+	x.index, x.published = newIndex(len(x.list)), make(map[published]int32, len(x.list))
+	for i := range x.list {
+		x.enter(i)
+	}
+}
+
+func (x *indexed) enter(place int) {
+	x.index.add(x.list, place)
+	for p := range x.list[place].publishes() {
+		x.published[p] = int32(place)
+	}
+}
+
+// find is the place of a rule, -1 if it is not there.
+func (x *indexed) find(r *Rule) int { return x.index.find(x.list, r) }

@@ -150,25 +150,26 @@ func (t *Table) Apply(ctx context.Context, want []Rule) (changes []Change, err e
 }
 
 func (t *Table) apply(ctx context.Context, want []Rule) ([]Change, error) {
-	want = normal(want)
+	set, err := checked(normal(want))
+	if err != nil {
+		return nil, err
+	}
 	var changes []Change
-	err := again(ctx, func() error {
+	err = again(ctx, func() error {
 		s, err := t.b.current(ctx)
 		if err != nil {
 			return err
 		}
-		if changes, err = plan(s.list(), want); err != nil {
-			return err
-		}
+		changes, s.goal = planSet(s.list(), set), set
 		if len(changes) > 0 || s.there && !s.sound {
-			return t.b.write(ctx, s, changes, want)
+			return t.b.write(ctx, s, changes, set.rules())
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	t.want = newRuleSet(want)
+	t.want = set.clone()
 	return changes, t.forget(ctx, changes, t.unsure)
 }
 
@@ -218,8 +219,7 @@ func (t *Table) Clear(ctx context.Context) error {
 			return err
 		}
 		t.want = nil
-		changes, err := plan(have, nil)
-		return errors.Join(err, t.forget(ctx, changes, false))
+		return t.forget(ctx, planSet(have, newRuleSet(nil)), false)
 	})
 }
 
@@ -237,13 +237,13 @@ func (t *Table) change(ctx context.Context, name string, op ChangeOp, rules []Ru
 				return err
 			}
 			if t.want == nil {
-				have = newRuleSet(slices.Clone(s.list()))
+				have = s.ruleSet().clone()
 			}
 			var want []Rule
 			if !s.there || !s.sound {
-				all := newRuleSet(slices.Clone(s.list()))
+				all := s.ruleSet().clone()
 				all.apply(changes)
-				want = all.rules()
+				want, s.goal = all.rules(), all
 			}
 			return t.b.write(ctx, s, changes, want)
 		})
