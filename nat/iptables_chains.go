@@ -167,32 +167,45 @@ func (n *xtNames) finish(f *xtFamily) {
 	if !f.there {
 		return
 	}
-	at := map[Rule]int{}
-	for chain, lines := range f.lines {
-		for _, l := range lines {
-			i, ok := at[l.rule]
-			switch {
-			case l.rule == Rule{}:
-				continue
-			case !ok && chain == xtOut: // it is not in xtPre
-				continue
-			case !ok:
-				i = len(f.rules)
-				at[l.rule] = i
-				f.rules = append(f.rules, RuleStatus{Rule: l.rule})
-			}
-			f.rules[i].Packets += l.packets
-			f.rules[i].Bytes += l.bytes
+	f.sound = f.sound && n.collect(f)
+	var rest []Rule // those whose places or hairpins are to be compared
+	for i := range f.rules {
+		if r := &f.rules[i].Rule; !r.Exact() || r.Hairpin.IsValid() {
+			rest = append(rest, *r)
 		}
 	}
-	list := make([]Rule, len(f.rules))
-	for i := range f.rules {
-		list[i] = f.rules[i].Rule
-	}
-	for chain, want := range n.layout(list, f) {
+	for chain, want := range n.layout(rest, f) {
 		f.sound = f.sound && f.exists[chain] && (f.jumped[chain] || xtHooks[chain] == "") &&
-			slices.EqualFunc(want, f.lines[chain], func(a, b xtLine) bool { return a.text == b.text })
+			(chain == xtPub || slices.EqualFunc(want, f.lines[chain], func(a, b xtLine) bool { return a.text == b.text }))
 	}
+}
+
+// collect makes the rules of the lines, and tells whether xtPub has exact rules, each
+// once.
+func (n *xtNames) collect(f *xtFamily) (sound bool) {
+	sound = true
+	at, list := newIndex(len(f.lines[xtPub])), make([]Rule, 0, len(f.lines[xtPub]))
+	for chain, lines := range f.lines {
+		for i := range lines {
+			l := &lines[i]
+			place := at.find(list, &l.rule)
+			sound = sound && (chain != xtPub || place < 0 && l.rule.Exact())
+			switch {
+			case l.rule.Action == 0:
+				continue
+			case place < 0 && chain == xtOut: // it is not in xtPre
+				continue
+			case place < 0:
+				place = len(list)
+				list = append(list, l.rule)
+				at.add(list, place)
+				f.rules = append(f.rules, RuleStatus{Rule: l.rule})
+			}
+			f.rules[place].Packets += l.packets
+			f.rules[place].Bytes += l.bytes
+		}
+	}
+	return sound
 }
 
 // same tells whether the same lines are ours in both, whatever they have counted.
@@ -211,9 +224,10 @@ func (n *xtNames) layout(rules []Rule, have *xtFamily) (lines [xtChains][]xtLine
 	wanted := map[string]bool{} // of exact rules, and hairpins
 	var exact, hairpins []xtLine
 	var ordered [xtChains][]xtLine
-	for _, r := range rules {
+	for i := range rules {
+		r := &rules[i]
 		for part := range r.xtParts() {
-			l := xtLine{text: r.xtText(part), rule: r}
+			l := xtLine{text: r.xtText(part), rule: *r}
 			switch {
 			case r.Exact():
 				exact = append(exact, l)

@@ -2,6 +2,7 @@ package nat
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -39,11 +40,27 @@ func parseProtocols(text string) map[string]Protocol {
 
 // xtWords splits a line as iptables-restore does: words between blanks, or between
 // double quotes, where a backslash takes what is behind it.
-func xtWords(line string) []string {
-	var words []string
+func xtWords(line string) (words []string) {
+	line = strings.TrimRight(line, "\n")
+	if strings.ContainsAny(line, `"\`) {
+		return xtQuotedWords(line)
+	}
+	words = make([]string, 0, 16)
+	for start, i := 0, 0; i <= len(line); i++ {
+		if i == len(line) || line[i] == ' ' || line[i] == '\t' {
+			if i > start {
+				words = append(words, line[start:i])
+			}
+			start = i + 1
+		}
+	}
+	return words
+}
+
+func xtQuotedWords(line string) (words []string) {
 	var b strings.Builder
 	in, quoted, escaped := false, false, false
-	for _, c := range []byte(strings.TrimRight(line, "\n")) {
+	for _, c := range []byte(line) {
 		switch {
 		case escaped:
 			b.WriteByte(c)
@@ -70,10 +87,12 @@ func xtWords(line string) []string {
 }
 
 // xtOptions are the options of a line, each once.
-type xtOptions map[string]string
+type xtOptions []xtOption
 
-func parseOptions(words []string) (xtOptions, error) {
-	o := xtOptions{}
+type xtOption struct{ key, value string }
+
+func parseOptions(words []string) (*xtOptions, error) {
+	o := make(xtOptions, 0, len(words)/2)
 	for len(words) > 0 {
 		key, value := words[0], ""
 		words = words[1:]
@@ -90,19 +109,23 @@ func parseOptions(words []string) (xtOptions, error) {
 			}
 			return nil, errNotOurs
 		}
-		if _, ok := o[key]; ok || key == "!" {
+		if key == "!" || slices.ContainsFunc(o, func(p xtOption) bool { return p.key == key }) {
 			return nil, errNotOurs
 		}
-		o[key] = value
+		o = append(o, xtOption{key, value})
 	}
-	return o, nil
+	return &o, nil
 }
 
 // take is the value of an option, which is then done.
-func (o xtOptions) take(key string) (string, bool) {
-	v, ok := o[key]
-	delete(o, key)
-	return v, ok
+func (o *xtOptions) take(key string) (string, bool) {
+	for i, p := range *o {
+		if p.key == key {
+			*o = append((*o)[:i], (*o)[i+1:]...)
+			return p.value, true
+		}
+	}
+	return "", false
 }
 
 // parse reads a line of one of our chains, as xtText or hairpinPair.String wrote it.
@@ -117,12 +140,16 @@ func (p *xtParser) parse(words []string) (xtLine, error) {
 	var r Rule
 	comment, _ := o.take("--comment")
 	from, to, err := r.xtParseComment(comment)
-	for _, f := range []func(*Rule, xtOptions) error{p.parseMatch, p.parsePorts, p.parseTarget} {
-		if err == nil {
-			err = f(&r, o)
-		}
+	if err == nil {
+		err = p.parseMatch(&r, o)
 	}
-	if err != nil || len(o) > 0 {
+	if err == nil {
+		err = p.parsePorts(&r, o)
+	}
+	if err == nil {
+		err = p.parseTarget(&r, o)
+	}
+	if err != nil || len(*o) > 0 {
 		return xtLine{}, errNotOurs
 	}
 	part := 0
@@ -143,14 +170,14 @@ func (p *xtParser) parse(words []string) (xtLine, error) {
 	return xtLine{text: r.xtText(part), rule: r}, nil
 }
 
-func (p *xtParser) parseHairpin(state string, o xtOptions) (xtLine, error) {
+func (p *xtParser) parseHairpin(state string, o *xtOptions) (xtLine, error) {
 	from, err := p.network(o, "-s")
 	if err != nil {
 		return xtLine{}, err
 	}
 	to, err := p.network(o, "-d")
 	target, _ := o.take("-j")
-	if err != nil || state != "DNAT" || target != "MASQUERADE" || len(o) > 0 || !to.IsValid() || !to.IsSingleIP() {
+	if err != nil || state != "DNAT" || target != "MASQUERADE" || len(*o) > 0 || !to.IsValid() || !to.IsSingleIP() {
 		return xtLine{}, errNotOurs
 	}
 	return xtLine{text: hairpinPair{from, to.Addr()}.String()}, nil
@@ -158,7 +185,7 @@ func (p *xtParser) parseHairpin(state string, o xtOptions) (xtLine, error) {
 
 // network is the value of an option that has an address or a network, not valid if it
 // is not there.
-func (p *xtParser) network(o xtOptions, key string) (n netip.Prefix, err error) {
+func (p *xtParser) network(o *xtOptions, key string) (n netip.Prefix, err error) {
 	v, ok := o.take(key)
 	if !ok {
 		return n, nil
@@ -176,16 +203,19 @@ func (p *xtParser) network(o xtOptions, key string) (n netip.Prefix, err error) 
 	return n, nil
 }
 
-func (p *xtParser) parseMatch(r *Rule, o xtOptions) error {
-	for key, field := range map[string]*netip.Prefix{"-s": &r.Source, "-d": &r.Destination, "--ctorigdst": &r.Original} {
-		n, err := p.network(o, key)
+func (p *xtParser) parseMatch(r *Rule, o *xtOptions) error {
+	for _, m := range [...]struct {
+		key   string
+		field *netip.Prefix
+	}{{"-s", &r.Source}, {"-d", &r.Destination}, {"--ctorigdst", &r.Original}} {
+		n, err := p.network(o, m.key)
 		switch {
 		case err != nil:
 			return err
-		case n.IsValid() && field.IsValid(): // the comment tells of another
+		case n.IsValid() && m.field.IsValid(): // the comment tells of another
 			return errNotOurs
 		case n.IsValid():
-			*field = n
+			*m.field = n
 		}
 	}
 	r.In, _ = o.take("-i")
@@ -212,9 +242,12 @@ func (p *xtParser) parseMatch(r *Rule, o xtOptions) error {
 	return nil
 }
 
-func (p *xtParser) parsePorts(r *Rule, o xtOptions) (err error) {
-	for key, field := range map[string]*Ports{"--sport": &r.SourcePort, "--dport": &r.DestinationPort, "--ctorigdstport": &r.OriginalPort} {
-		v, ok := o.take(key)
+func (p *xtParser) parsePorts(r *Rule, o *xtOptions) (err error) {
+	for _, m := range [...]struct {
+		key   string
+		field *Ports
+	}{{"--sport", &r.SourcePort}, {"--dport", &r.DestinationPort}, {"--ctorigdstport", &r.OriginalPort}} {
+		v, ok := o.take(m.key)
 		if !ok {
 			continue
 		}
@@ -222,14 +255,14 @@ func (p *xtParser) parsePorts(r *Rule, o xtOptions) (err error) {
 		if strings.HasSuffix(v, "-") {
 			v += "65535"
 		}
-		if *field, err = parsePorts(v); err != nil {
+		if *m.field, err = parsePorts(v); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *xtParser) parseTarget(r *Rule, o xtOptions) (err error) {
+func (p *xtParser) parseTarget(r *Rule, o *xtOptions) (err error) {
 	target, _ := o.take("-j")
 	_, r.Random = o.take("--random-fully")
 	base := Ports{}
@@ -265,7 +298,7 @@ func (p *xtParser) parseTarget(r *Rule, o xtOptions) (err error) {
 	return err
 }
 
-func takePorts(o xtOptions) (Ports, error) {
+func takePorts(o *xtOptions) (Ports, error) {
 	v, ok := o.take("--to-ports")
 	if !ok {
 		return Ports{}, nil
