@@ -45,7 +45,7 @@ func TestRandomRules(t *testing.T) {
 		long, first := newWire(t), newWire(t)
 		changing, fresh := long.table(b), first.table(b)
 		var list []Rule
-		for i := range sets(map[Backend]int{NFTables: 60, IPTablesNFT: 20, IPTablesLegacy: 20}[b]) {
+		for i := range sets(map[Backend]int{NFTables: 80, IPTablesNFT: 30, IPTablesLegacy: 30}[b]) {
 			long.forget()
 			first.forget()
 			before := list
@@ -81,7 +81,7 @@ func (r random) next(t *testing.T, table *Table, list []Rule) []Rule {
 	case 0:
 		list = nil
 	case 1, 2:
-		list = r.ruleset(r.IntN(12))
+		list = r.ruleset(r.IntN(16))
 	default:
 		list = r.mutate(list)
 	}
@@ -104,7 +104,7 @@ func (r random) oneByOne(t *testing.T, table *Table, list []Rule) []Rule {
 			list = slices.Delete(list, i, i+1)
 			continue
 		}
-		rule := r.rule()
+		rule := r.another(list)
 		_, wrong := Plan(nil, append(slices.Clone(list), rule))
 		err := table.Add(t.Context(), rule)
 		if (err == nil) != (wrong == nil) {
@@ -154,8 +154,7 @@ func byKind(list []Rule) map[string][]Rule {
 	kinds := map[string][]Rule{}
 	for _, r := range list {
 		r = r.normal()
-		kind := fmt.Sprint(r.family(), r.Action == DNAT || r.Action == Redirect, publishing(r))
-		kinds[kind] = append(kinds[kind], r)
+		kinds[kind(r)] = append(kinds[kind(r)], r)
 	}
 	for kind, rules := range kinds {
 		if publishing(rules[0]) {
