@@ -58,7 +58,7 @@ type contestant struct {
 	slow        bool                      // replace is a program or more for each rule
 	add, remove func(Rule) func() error
 	list        func() (n int, err error) // with counters, as far as it has them
-	memory      func() uint64             // the most that its last program had, in bytes
+	programs    *programs                 // nil: it works in this process, or starts its own
 }
 
 // enlist starts contestants that are asked for, each on the host that it gets.

@@ -70,7 +70,7 @@ func newNFT(h *lab.Host) (*contestant, error) {
 			out, err := p.run(nil, "nft", "-j", "list", "table", "ip", benchChain)
 			return bytes.Count(out, []byte(`"packets"`)), err
 		},
-		memory: func() uint64 { return p.most },
+		programs: p,
 	}, err
 }
 

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
+	"time"
 
 	"github.com/coreos/go-iptables/iptables"
 
@@ -41,8 +41,9 @@ func newOurs(b *testing.B, h *lab.Host, backend Backend) (*contestant, error) {
 
 // programs runs programs on a host.
 type programs struct {
-	ns   string
-	most uint64 // memory of the last one
+	ns      string
+	watched bool
+	most    uint64 // memory of the last one that was watched, in bytes
 }
 
 func (p *programs) run(stdin []byte, name string, args ...string) (stdout []byte, err error) {
@@ -50,13 +51,46 @@ func (p *programs) run(stdin []byte, name string, args ...string) (stdout []byte
 		var out, errs bytes.Buffer
 		cmd := exec.Command(name, args...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &out, &errs
-		if err := cmd.Run(); err != nil {
+		err := cmd.Start()
+		if err == nil {
+			stop := p.watch(cmd.Process.Pid)
+			err = cmd.Wait()
+			stop()
+		}
+		if err != nil {
 			return fmt.Errorf("%s %q: %w: %s", name, args, err, errs.Bytes())
 		}
-		stdout, p.most = out.Bytes(), uint64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)<<10
+		stdout = out.Bytes()
 		return nil
 	})
 	return stdout, err
+}
+
+// watch looks at a program every millisecond. What wait4 tells has the memory that
+// this process had when it started the program.
+func (p *programs) watch(pid int) (stop func()) {
+	if !p.watched {
+		return func() {}
+	}
+	p.most = 0
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for tick := time.NewTicker(time.Millisecond); ; {
+			if kb, err := readKB(fmt.Sprintf("/proc/%d/status", pid), "VmHWM"); err == nil {
+				p.most = max(p.most, kb)
+			}
+			select {
+			case <-tick.C:
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
 }
 
 // one is a run of a program that prints nothing.
@@ -101,7 +135,7 @@ func newIPTables(h *lab.Host, variant string) (*contestant, error) {
 			out, err := p.run(nil, variant+"-save", "-c", "-t", "nat")
 			return bytes.Count(out, []byte(" -A "+benchChain)), err
 		},
-		memory: func() uint64 { return p.most },
+		programs: p,
 	}
 	_, err := p.run(nil, variant, "-w", "-t", "nat", "-N", benchChain)
 	for _, from := range []string{"PREROUTING", "OUTPUT"} {
