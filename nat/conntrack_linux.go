@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -33,6 +35,9 @@ const (
 // forget deletes the stale flows from conntrack and tells how many they were. It reads
 // flow by flow, so that it takes no more memory for many.
 func (ns namespace) forget(ctx context.Context, s *stale) (n int, err error) {
+	if ns.tracksNothing() {
+		return 0, nil
+	}
 	w, err := ns.conntrack(ctx)
 	if err != nil {
 		return 0, err
@@ -49,6 +54,17 @@ func (ns namespace) forget(ctx context.Context, s *stale) (n int, err error) {
 	return w.deleted, err
 }
 
+// tracksNothing tells that there are no flows in this namespace: to find none, the
+// kernel would look through those of all namespaces.
+func (ns namespace) tracksNothing() bool {
+	var count []byte
+	err := ns.do(func() (err error) {
+		count, err = os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_count")
+		return err
+	})
+	return err == nil && strings.TrimSpace(string(count)) == "0"
+}
+
 // conntracker has two sockets, so that flows are deleted while others are read.
 type conntracker struct {
 	dump, del *netlink.Conn
@@ -60,14 +76,18 @@ type conntracker struct {
 }
 
 func (ns namespace) conntrack(ctx context.Context) (*conntracker, error) {
-	cfg := &netlink.Config{NetNS: int(ns.file.Fd()), MessageBufferSize: flowsSize}
-	dump, err := netlink.Dial(unix.NETLINK_NETFILTER, cfg)
+	cfg := &netlink.Config{MessageBufferSize: flowsSize}
+	var dump, del *netlink.Conn
+	err := ns.do(func() (err error) {
+		if dump, err = netlink.Dial(unix.NETLINK_NETFILTER, cfg); err != nil {
+			return err
+		}
+		if del, err = netlink.Dial(unix.NETLINK_NETFILTER, cfg); err != nil {
+			dump.Close()
+		}
+		return err
+	})
 	if err != nil {
-		return nil, conntrackError(err)
-	}
-	del, err := netlink.Dial(unix.NETLINK_NETFILTER, cfg)
-	if err != nil {
-		dump.Close()
 		return nil, conntrackError(err)
 	}
 	w := &conntracker{dump: dump, del: del}

@@ -271,12 +271,12 @@ func TestFlowsThatAKilledProgramLeft(t *testing.T) {
 
 // TestManyFlows forgets half of them, in time and with little memory.
 func TestManyFlows(t *testing.T) {
-	n := 20_000
+	n := 4000
 	if text := os.Getenv("LVSKIT_FLOWS"); text != "" {
 		fmt.Sscan(text, &n)
 	}
 	if need.Emulated() {
-		n = 2000
+		n = 400
 	}
 	l := labtest.New(t)
 	h := labtest.Host(t, l, "gateway")
@@ -323,6 +323,21 @@ func TestManyFlows(t *testing.T) {
 	must(t, table.Add(t.Context(), rules(t, "dnat: udp destination 12.0.0.8:53 to 10.0.0.1")...))
 	if got, want := len(flows(t, h, UDP)), n/4; got != want {
 		t.Errorf("%d flows of UDP are left, want %d", got, want)
+	}
+}
+
+// TestNoFlows does not have the kernel look for any.
+func TestNoFlows(t *testing.T) {
+	h := labtest.Host(t, labtest.New(t), "gateway")
+	ns, err := openNamespace(h.Path())
+	must(t, err)
+	defer ns.close()
+	if !ns.tracksNothing() {
+		t.Error("a new namespace is said to track flows")
+	}
+	makeFlows(t, h, UDP, 1)
+	if ns.tracksNothing() {
+		t.Error("a flow is overlooked")
 	}
 }
 

@@ -19,7 +19,7 @@ type flow struct {
 func (p Protocol) connectionless() bool { return p != TCP && p != SCTP && p != 33 }
 
 // connectionless tells a rule that may rewrite such flows.
-func (r Rule) connectionless() bool { return r.Protocol == 0 || r.Protocol.connectionless() }
+func (r *Rule) connectionless() bool { return r.Protocol == 0 || r.Protocol.connectionless() }
 
 // side is what of a flow a rule rewrites. Each has rules and an outcome of its own.
 type side int
@@ -47,8 +47,8 @@ type ranking struct {
 }
 
 // put adds a rule to the sides that it is on.
-func put(sides *[2]ranking, r Rule, order int, added bool) {
-	p := ranked{rule: r, order: order, added: added}
+func put(sides *[2]ranking, r *Rule, order int, added bool) {
+	p := ranked{rule: *r, order: order, added: added}
 	switch {
 	case r.Exact():
 		to := &sides[destinations].published

@@ -26,13 +26,14 @@ const (
 
 // pace says when Run looks at the rules. It is pure: times are arguments.
 type pace struct {
-	due   time.Time // the next look
-	since time.Time // of news that was not looked at; zero without
-	free  time.Time // no look before
-	vain  int       // looks that found nothing, without a resync between them
-	look  time.Time // the last one of them
-	tries int       // repairs without a calm between them
-	last  time.Time // the last one of them
+	due   time.Time     // the next look
+	since time.Time     // of news that was not looked at; zero without
+	free  time.Time     // no look before
+	most  time.Duration // the longest rest: with it, the next look is in time
+	vain  int           // looks that found nothing, without a resync between them
+	look  time.Time     // the last one of them
+	tries int           // repairs without a calm between them
+	last  time.Time     // the last one of them
 }
 
 // news is that something may have changed.
@@ -58,7 +59,7 @@ func (p *pace) looked(now time.Time, took time.Duration, repaired, failed bool) 
 		if p.vain++; now.Sub(p.look) >= resync {
 			p.vain = 1
 		}
-		p.look, p.free = now, now.Add(min(took*time.Duration(min(p.vain*rest, restMost)), againMost))
+		p.look, p.free = now, now.Add(min(took*time.Duration(min(p.vain*rest, restMost)), p.most))
 		return
 	}
 	if p.tries++; now.Sub(p.last) > calm {

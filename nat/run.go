@@ -107,7 +107,7 @@ func (t *Table) watch(ctx context.Context, tell func()) {
 
 // keep looks at the rules when the pace says so.
 func (t *Table) keep(ctx context.Context, news <-chan struct{}, told *reports) error {
-	var p pace
+	p := pace{most: t.cfg.Interval}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -150,7 +150,7 @@ func (t *Table) repair(ctx context.Context) (r repair) {
 			if err != nil {
 				return err
 			}
-			r.changes, s.goal = planSet(s.list(), t.want), t.want
+			r.changes, s.goal = planSet(s.list(), t.want), t.want.clone()
 			if wrong = len(r.changes) > 0 || s.there && !s.sound; wrong {
 				err = t.b.write(ctx, s, r.changes, t.want.rules())
 			}

@@ -27,22 +27,23 @@ type stale struct {
 // of which nothing is known. It is nil if no flow can be stale.
 func newStale(changes []Change, want func() []Rule, all bool) *stale {
 	s := &stale{want: want, all: all, isNew: map[Rule]bool{}}
-	for _, c := range changes {
-		switch {
-		case !c.Rule.connectionless():
-		case c.Op == AddRule:
-			s.count(c.Rule)
-			s.isNew[c.Rule] = true
-			put(&s.added, c.Rule, 0, true)
+	for i := range changes {
+		switch r := &changes[i].Rule; {
+		case !r.connectionless():
+		case changes[i].Op == AddRule:
+			s.count(r)
+			s.isNew[*r] = true
+			put(&s.added, r, 0, true)
 		default:
-			s.count(c.Rule)
-			put(&s.removed, c.Rule, 0, false)
+			s.count(r)
+			put(&s.removed, r, 0, false)
 		}
 	}
 	if all {
-		for _, r := range want() {
-			if r.connectionless() {
-				s.count(r)
+		list := want()
+		for i := range list {
+			if list[i].connectionless() {
+				s.count(&list[i])
 			}
 		}
 	}
@@ -52,7 +53,7 @@ func newStale(changes []Change, want func() []Rule, all bool) *stale {
 	return s
 }
 
-func (s *stale) count(r Rule) {
+func (s *stale) count(r *Rule) {
 	s.v4, s.v6 = s.v4 || r.family() == IPv4, s.v6 || r.family() == IPv6
 	if s.counted && s.protocol != r.Protocol {
 		s.protocol = 0
@@ -77,7 +78,7 @@ func (s *stale) side(k side, f *flow) bool {
 	var passed, passedNew bool
 	for _, p := range s.rules()[k].of(k, f) {
 		if is := p.leads(k, f); is != elsewhere {
-			overtaken := passedNew && !p.added || passed && has(removed, p.rule)
+			overtaken := passedNew && !p.added || passed && has(removed, &p.rule)
 			return overtaken || is == perhaps && leadThere(removed, k, f)
 		}
 		if p.certain(k) {
@@ -92,9 +93,9 @@ func (s *stale) side(k side, f *flow) bool {
 	return passedNew || passed && s.all || rewritten && len(removed) > 0
 }
 
-func has(list []ranked, r Rule) bool {
-	for _, p := range list {
-		if p.rule == r {
+func has(list []ranked, r *Rule) bool {
+	for i := range list {
+		if list[i].rule == *r {
 			return true
 		}
 	}
@@ -116,9 +117,10 @@ func leadThere(removed []ranked, k side, f *flow) bool {
 func (s *stale) rules() *[2]ranking {
 	if s.now == nil {
 		s.now = new([2]ranking)
-		for i, r := range s.want() {
-			if r.connectionless() {
-				put(s.now, r, i, s.isNew[r])
+		list := s.want()
+		for i := range list {
+			if r := &list[i]; r.connectionless() {
+				put(s.now, r, i, s.isNew[*r])
 			}
 		}
 	}

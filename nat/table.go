@@ -287,19 +287,23 @@ func (t *Table) leave() { <-t.turn }
 // forget removes from conntrack the flows that changes have made stale, and those
 // that could not be removed the last time. With all, those of any rule.
 func (t *Table) forget(ctx context.Context, changes []Change, all bool) error {
-	t.owed = append(t.owed, changes...)
+	if len(t.owed) > 0 {
+		changes = slices.Concat(t.owed, changes)
+	}
 	want := func() []Rule { return nil }
 	if t.want != nil {
 		want = t.want.rules
 	}
 	var err error
-	if s := newStale(t.owed, want, all); s != nil {
+	if s := newStale(changes, want, all); s != nil {
 		var n int
 		n, err = t.b.forget(ctx, s)
 		t.count(func(s *Stats) { s.ForgottenFlows += uint64(n) })
 	}
 	if err == nil || errors.Is(err, errors.ErrUnsupported) {
 		t.owed, t.unsure = nil, t.unsure && !all
+	} else {
+		t.owed = slices.Clone(changes)
 	}
 	if err != nil {
 		return &OpError{Op: "remove stale connections", Err: err}
