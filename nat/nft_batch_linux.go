@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,8 @@ import (
 type batch struct {
 	nftWire
 	subjects []subject // by sequence number; of elements only the set
+	first    int       // where the message behind the beginning is
+	whole    bool      // it has its end
 }
 
 // subject is what a message is about, for its error.
@@ -32,7 +35,13 @@ func newBatch(table string, generation uint32, changes int) *batch {
 	at := b.header(unix.NFNL_MSG_BATCH_BEGIN, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES)
 	b.u32(unix.NFNL_BATCH_GENID, generation)
 	b.end(at)
+	b.first = len(b.b)
 	return b
+}
+
+// renew makes the transaction one for another generation.
+func (b *batch) renew(generation uint32) {
+	binary.BigEndian.PutUint32(b.b[b.first-4:], generation)
 }
 
 // about says what the messages since the last call are about.
@@ -107,12 +116,15 @@ func (b *batch) tableMessage(command, flags uint16) {
 // commit sends the transaction, and calls echo with the rules that were asked for,
 // by their sequence numbers.
 func (b *batch) commit(s *nftSocket, echo func(seq uint32, handle uint64)) error {
-	last := b.seq
-	if last == 1 {
+	if b.seq == 1 {
 		return nil // nothing to do
 	}
-	b.flag(b.begun, unix.NLM_F_ACK) // newer kernels acknowledge the end as well
-	b.end(b.header(unix.NFNL_MSG_BATCH_END, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES))
+	if !b.whole {
+		b.whole = true
+		b.flag(b.begun, unix.NLM_F_ACK)
+		b.end(b.header(unix.NFNL_MSG_BATCH_END, 0, unix.AF_UNSPEC, unix.NFNL_SUBSYS_NFTABLES))
+	}
+	last := b.seq - 1 // what is to be acknowledged: old kernels do not do that for the end
 	s.c.SetReadDeadline(time.Time{})
 	if err := s.send(b.b); err != nil {
 		return explainSend(err, len(b.b))
@@ -182,7 +194,7 @@ func explain(err error, s subject) error {
 		return errChanged
 	case errors.Is(err, fs.ErrPermission):
 		return &kindError{"CAP_NET_ADMIN is needed in the network namespace, and the table must not be another process's (flag owner)", fs.ErrPermission, err}
-	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT), s.command == 0 && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)):
+	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT), s.none() && (errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP)):
 		return unsupported("nf_tables is not in this kernel: modprobe nf_tables, or use iptables")
 	case s.command == unix.NFT_MSG_NEWTABLE && errors.Is(err, unix.EOPNOTSUPP):
 		return unsupported("nf_tables has no tables of the family inet in this kernel: use iptables")
@@ -193,11 +205,14 @@ func explain(err error, s subject) error {
 	case errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EEXIST):
 		// What we had read is not so any more, though the generation says so.
 		return fmt.Errorf("%s: the table is not what it was a moment ago: Apply again: %w", s.words(), err)
-	case s.command == 0:
+	case s.none():
 		return fmt.Errorf("nf_tables: %w", err)
 	}
 	return fmt.Errorf("%s: %w", s.words(), err)
 }
+
+// none tells a subject that is not known: the transaction itself, or a question.
+func (s subject) none() bool { return s.name == "" && s.rule == nil }
 
 func (s subject) words() string {
 	if s.rule != nil {

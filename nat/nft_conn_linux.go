@@ -118,7 +118,8 @@ func (s *nftSocket) receive(wait bool, each func(h netlink.Header, data attrs) e
 const answerTime = 30 * time.Second
 
 // request sends a message that does not change anything, and calls each with the answers.
-func (s *nftSocket) request(ctx context.Context, w *nftWire, each func(data attrs) error) error {
+// With whole, it fails if anybody has written to any table before the last of them.
+func (s *nftSocket) request(ctx context.Context, w *nftWire, whole bool, each func(data attrs) error) error {
 	s.c.SetReadDeadline(time.Now().Add(answerTime))
 	if err := s.send(w.b); err != nil {
 		return err
@@ -130,7 +131,7 @@ func (s *nftSocket) request(ctx context.Context, w *nftWire, each func(data attr
 			if h.Sequence != w.seq {
 				return nil // an answer that came too late for somebody before
 			}
-			if h.Flags&unix.NLM_F_DUMP_INTR != 0 {
+			if whole && h.Flags&unix.NLM_F_DUMP_INTR != 0 {
 				failed = errChanged
 			}
 			switch {

@@ -21,6 +21,7 @@ type nft struct {
 	name   string
 	socket *nftSocket    // nil until it is needed, and after it failed
 	port   atomic.Uint32 // of the socket: the sender of our own changes, for watch
+	news   *nftSocket    // listens while others write all the time; else nil
 	last   *state        // what is there as long as the generation is the same; nil: unknown
 }
 
@@ -28,6 +29,7 @@ func (n *nft) kind() Backend { return NFTables }
 
 func (n *nft) close() error {
 	n.drop()
+	n.hushed()
 	return n.namespace.close()
 }
 
@@ -67,7 +69,7 @@ func (n *nft) ask(ctx context.Context, command, flags, attribute uint16, name st
 		w.text(attribute, name)
 	}
 	w.end(at)
-	err := n.socket.request(ctx, w, each)
+	err := n.socket.request(ctx, w, n.news == nil, each)
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		n.drop()
 		err = explain(err, subject{})
@@ -90,25 +92,19 @@ func following(generation uint32) uint32 {
 	return max(generation+1, 1)
 }
 
+// quietAttempts is how often our table is read in the hope that nobody writes
+// meanwhile.
+const quietAttempts = 2
+
 // read reads our table.
-func (n *nft) read(ctx context.Context) (*state, error) {
+func (n *nft) read(ctx context.Context) (s *state, err error) {
 	n.last = nil
-	var s *state
-	err := again(ctx, func() error {
-		before, err := n.generation(ctx)
-		if err != nil {
-			return err
+	for i := range attempts {
+		s = new(state)
+		if err = n.readOnce(ctx, s, i >= quietAttempts); !errors.Is(err, errChanged) || ctx.Err() != nil {
+			break
 		}
-		s = &state{nft: nftState{generation: before}}
-		if err := n.readTable(ctx, s); err != nil {
-			return err
-		}
-		after, err := n.generation(ctx)
-		if err == nil && after != before {
-			err = errChanged
-		}
-		return err
-	})
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,16 +114,46 @@ func (n *nft) read(ctx context.Context) (*state, error) {
 	return s, nil
 }
 
+// readOnce reads our table, and is sure that nobody has written to it meanwhile: nobody
+// to any table, or as it has listened.
+func (n *nft) readOnce(ctx context.Context, s *state, listen bool) (err error) {
+	if listen && n.news == nil {
+		if n.news, err = listenNFT(n.namespace); err != nil {
+			return err
+		}
+	}
+	before, err := n.generation(ctx)
+	if err != nil {
+		return err
+	}
+	s.nft.generation = before
+	if err := n.readTable(ctx, s); err != nil {
+		return err
+	}
+	if n.news != nil {
+		return n.follow(s, false)
+	}
+	after, err := n.generation(ctx)
+	if err == nil && after != before {
+		err = errChanged
+	}
+	return err
+}
+
 // current is what was read or written last, if nobody has written since.
 func (n *nft) current(ctx context.Context) (*state, error) {
-	if n.last != nil {
-		now, err := n.generation(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if now == n.last.nft.generation {
-			return n.last, nil
-		}
+	if n.last == nil {
+		return n.read(ctx)
+	}
+	now, err := n.generation(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case now == n.last.nft.generation:
+		n.hushed()
+		return n.last, nil
+	case n.news != nil && n.follow(n.last, false) == nil:
+		return n.last, nil
 	}
 	return n.read(ctx)
 }

@@ -42,14 +42,13 @@ func (n *nft) readTable(ctx context.Context, s *state) error {
 	if err := n.readHairpins(ctx, s); err != nil {
 		return err
 	}
-	ours, anonymous := 1+len(orderedChains)+len(baseChains)+2+len(s.nft.hairpins), 0
-	for i := range s.rules {
-		if r := &s.rules[i].Rule; r.shifts() {
-			anonymous += len(r.chains()) // a map for each
-		}
+	for i := len(s.set.base.list); i < len(s.rules); i++ {
+		s.set.base.list = append(s.set.base.list, s.rules[i].Rule)
+		s.set.base.index.add(s.set.base.list, i)
 	}
-	// Once an anonymous map is bound to its rule, the kernel does not count it.
-	s.sound = s.sound && parts >= ours && parts <= ours+anonymous
+	// Anonymous maps are not counted once they are bound to their rules.
+	ours := 1 + len(orderedChains) + len(baseChains) + len(isIPv6) + len(s.nft.hairpins)
+	s.sound = s.sound && parts == ours
 	return nil
 }
 
@@ -151,8 +150,9 @@ func (e *element) read(b attrs) {
 // readPublished reads the maps of exact rules.
 func (n *nft) readPublished(ctx context.Context, s *state) error {
 	ranges := map[Rule]int{} // where in s.rules those of several elements are
-	elements, ports := 0, 0
-	for _, v6 := range []bool{false, true} {
+	elements, ports, twice := 0, 0, false
+	x := &indexed{index: newIndex(0), published: map[published]int32{}}
+	for _, v6 := range isIPv6 {
 		err := n.readSet(ctx, s, publishedMap(v6), publishedForm(v6), func(e *element) {
 			comment, _ := readUserData(e.user)
 			r, err := exactRule(e.key, e.value, comment)
@@ -161,18 +161,25 @@ func (n *nft) readPublished(ctx context.Context, s *state) error {
 				return
 			}
 			elements++
-			at, many := len(s.rules), r.DestinationPort.Len() > 1
-			if many {
-				var ok bool
+			dst, protocol, _ := cutEnd(e.key, true)
+			p := published{dst.Addr(), protocol, dst.Port()}
+			if _, ok := x.published[p]; ok {
+				twice = true
+				return
+			}
+			at, ok := len(s.rules), false
+			if r.DestinationPort.Len() > 1 {
 				if at, ok = ranges[r]; !ok {
 					at = len(s.rules)
 					ranges[r] = at
 				}
 			}
-			if at == len(s.rules) {
-				s.rules = append(s.rules, RuleStatus{Rule: r})
+			if !ok {
+				s.rules, x.list = append(s.rules, RuleStatus{Rule: r}), append(x.list, r)
+				x.index.add(x.list, at)
 				ports += r.DestinationPort.Len()
 			}
+			x.published[p] = int32(at)
 			s.rules[at].Packets += e.count.packets
 			s.rules[at].Bytes += e.count.bytes
 		})
@@ -180,6 +187,12 @@ func (n *nft) readPublished(ctx context.Context, s *state) error {
 			return err
 		}
 	}
+	if twice {
+		// The kernel rehashed the map while it was read, in the background and after
+		// the transaction that made it grow: then others are missing.
+		return errChanged
+	}
+	s.set = &ruleSet{base: x}
 	s.sound = s.sound && elements == ports
 	return nil
 }

@@ -13,6 +13,19 @@ import (
 // told of all the same.
 const watchSize = 1 << 20
 
+func listenNFT(ns namespace) (*nftSocket, error) {
+	s, err := dialNFT(ns)
+	if err != nil {
+		return nil, err
+	}
+	s.c.SetReadBuffer(watchSize)
+	if err := s.c.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
+		s.close()
+		return nil, explain(err, subject{})
+	}
+	return s, nil
+}
+
 // watch listens for what is done to our table. What this Table does itself is left
 // out.
 func (n *nft) watch(ctx context.Context, tell func()) error {
@@ -25,15 +38,11 @@ func (ns namespace) listen(ctx context.Context, tell func(), concerns func(h net
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s, err := dialNFT(ns)
+	s, err := listenNFT(ns)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	s.c.SetReadBuffer(watchSize)
-	if err := s.c.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
-		return explain(err, subject{})
-	}
 	stop := context.AfterFunc(ctx, func() { s.c.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	tell()
@@ -66,4 +75,44 @@ func (n *nft) concerns(h netlink.Header, data attrs) bool {
 	}
 	// The names of tables of all kinds of news have this type.
 	return data[0] == unix.NFPROTO_INET && data[nfgenSize:].text(unix.NFTA_TABLE_NAME) == n.name
+}
+
+// follow takes a state to the generation of the last transaction that was told of, if
+// none of those since concerned our table. Otherwise it returns errChanged. With wait it
+// waits for news.
+func (n *nft) follow(s *state, wait bool) error {
+	n.news.c.SetReadDeadline(time.Now().Add(time.Second))
+	for more := true; more; {
+		ours := false
+		generation := s.nft.generation
+		var err error
+		more, err = n.news.receive(wait && generation == s.nft.generation, func(h netlink.Header, data attrs) error {
+			switch {
+			case h.Type>>8 != unix.NFNL_SUBSYS_NFTABLES || len(data) < nfgenSize:
+			case h.Type&0xff == unix.NFT_MSG_NEWGEN:
+				if id := data[nfgenSize:].u32(unix.NFTA_GEN_ID); int32(id-generation) > 0 {
+					generation = id
+				}
+			default:
+				ours = ours || n.concerns(h, data)
+			}
+			return nil
+		})
+		if err != nil || ours {
+			n.hushed() // what is lost is lost; one listens again if need be
+			return errChanged
+		}
+		if generation != s.nft.generation {
+			s.nft.generation, wait = generation, false
+		}
+	}
+	return nil
+}
+
+// hushed ends the listening.
+func (n *nft) hushed() {
+	if n.news != nil {
+		n.news.close()
+		n.news = nil
+	}
 }

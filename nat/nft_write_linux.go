@@ -3,6 +3,7 @@ package nat
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -76,12 +77,30 @@ func (n *nft) write(ctx context.Context, s *state, changes []Change, want []Rule
 	if err := n.dial(); err != nil {
 		return err
 	}
-	if err := w.commit(n.socket, w.echo); err != nil {
-		n.drop()
+	if err := n.commit(ctx, w, s); err != nil {
+		if !errors.Is(err, errChanged) {
+			n.drop()
+		}
 		return err
 	}
 	n.last = w.after(s, changes, want)
 	return nil
+}
+
+// commit sends the transaction. While others write all the time, it is sent
+// again as long as they leave our table alone.
+func (n *nft) commit(ctx context.Context, w *nftWriter, s *state) error {
+	for {
+		err := w.commit(n.socket, w.echo)
+		if !errors.Is(err, errChanged) || n.news == nil || ctx.Err() != nil {
+			return err
+		}
+		if err := n.follow(s, true); err != nil {
+			return err
+		}
+		w.nft.generation = s.nft.generation
+		w.renew(s.nft.generation)
+	}
 }
 
 // needHandles reads the handles that the changes need and that a big change has left
