@@ -173,7 +173,10 @@ func (w *wire) expectAll(when string, packets ...string) {
 // Both work, whoever came first, and nobody's rules go with the other's.
 func TestBesideOthers(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b Backend) {
-		for _, o := range neighbours() {
+		for i, o := range neighbours() {
+			if leftOut(i+int(b), 3) {
+				continue
+			}
 			t.Run(o.name, func(t *testing.T) {
 				need.Program(t, o.programs...)
 				w := newWire(t)
@@ -214,7 +217,10 @@ func TestBesideOthers(t *testing.T) {
 // What others flush, the next Apply puts back, and Clear clears what they left.
 func TestFlushedByOthers(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b Backend) {
-		for _, o := range neighbours() {
+		for i, o := range neighbours() {
+			if leftOut(i+int(b), 3) {
+				continue
+			}
 			t.Run(o.name, func(t *testing.T) {
 				need.Program(t, o.programs...)
 				w := newWire(t)

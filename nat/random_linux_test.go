@@ -22,7 +22,7 @@ func sets(quick int) int {
 	case *randomSets > 0:
 		return *randomSets
 	case need.Emulated():
-		return max(2, quick/20)
+		return max(1, quick/40)
 	}
 	return quick
 }
