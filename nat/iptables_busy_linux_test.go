@@ -35,7 +35,7 @@ func TestIPTablesBesideABusyWriter(t *testing.T) {
 		}
 		rounds := 12
 		if need.Emulated() {
-			rounds = 3
+			rounds = 2
 		}
 		for i := range rounds {
 			_, err := table.Apply(t.Context(), rules(t, ofEveryKind[i:]...))

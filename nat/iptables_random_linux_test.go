@@ -16,7 +16,7 @@ import (
 func TestIPTablesEditsAnyRulesIntoAnyOthers(t *testing.T) {
 	rounds := 30
 	if need.Emulated() {
-		rounds = 5
+		rounds = 3
 	}
 	all := rules(t, ofEveryKind...)
 	for i := range 12 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
+	"github.com/lvskit/lvskit/internal/need"
 	"golang.org/x/sys/unix"
 )
 
@@ -67,10 +68,11 @@ func TestIPTablesLegacyWaitsNoLongerThanTheContext(t *testing.T) {
 
 func TestIPTablesWithoutRights(t *testing.T) {
 	for _, b := range variants {
+		need.Program(t, b.String()+"-restore", "setpriv")
 		p := findPrograms(b, false)
 		must(t, p.err)
-		for program, arg := range map[string]string{p.save: "-c", p.restore: "-n"} {
-			cmd := exec.Command("setpriv", "--bounding-set=-all", "--inh-caps=-all", program, arg)
+		for program, args := range map[string][]string{p.save: {"-t", "nat"}, p.restore: {"-n"}} {
+			cmd := exec.Command("setpriv", append([]string{"--bounding-set=-all", "--inh-caps=-all", program}, args...)...)
 			cmd.Stdin = strings.NewReader("*nat\nCOMMIT\n")
 			out, err := cmd.CombinedOutput()
 			if err == nil {

@@ -8,9 +8,11 @@ import (
 
 	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
+	"github.com/lvskit/lvskit/internal/need"
 )
 
 func TestIPTablesNFTTellsOfChangesByOthersAlone(t *testing.T) {
+	need.Program(t, "iptables-nft-restore", "nft")
 	h := labtest.Host(t, labtest.New(t), "gateway")
 	restoreAll(t, h, IPTablesNFT, others)
 	table := tableOn(t, h, IPTablesNFT)
