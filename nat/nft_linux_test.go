@@ -176,7 +176,7 @@ func TestNFTReadsHandlesThatItDoesNotKnow(t *testing.T) {
 func TestNFTOfAHundredThousandRules(t *testing.T) {
 	table, h := nftTable(t)
 	n := 100_000
-	if need.Emulated() {
+	if need.Emulated() || raceDetector {
 		n = 20_000
 	}
 	want := services(n, "10.0.0.1")
@@ -186,13 +186,6 @@ func TestNFTOfAHundredThousandRules(t *testing.T) {
 	}
 	sameAsFresh(t, table, h, want[:n/2])
 	must(t, table.Clear(t.Context()))
-}
-
-func nftRun(t testing.TB, h *lab.Host, commands ...string) {
-	t.Helper()
-	for _, c := range commands {
-		labtest.Run(t, h, "nft", strings.Fields(c)...)
-	}
 }
 
 // What nft prints of the table it can load, as an administrator does who saves the

@@ -257,6 +257,8 @@ func TestNFTBesideOthersWhoWriteAllTheTime(t *testing.T) {
 	stop()
 	must(t, <-done)
 	go func() { done <- nil }()
+	_, err = table.b.current(t.Context())
+	must(t, err)
 	sameAsFresh(t, table, h, append(ordered(200), services(n, "10.0.0.3")...))
 }
 

@@ -28,13 +28,6 @@ func (s *state) ruleSet() *ruleSet {
 // list is the rules without their counters. It is not to be changed.
 func (s *state) list() []Rule { return s.ruleSet().rules() }
 
-// update makes the state what it is after changes, as a write without want
-// leaves it.
-func (s *state) update(changes []Change) {
-	s.ruleSet().apply(changes)
-	s.rules = nil
-}
-
 // changes checks rules that are to be added or removed.
 func (s *state) changes(op ChangeOp, rules []Rule) ([]Change, error) {
 	rules = normal(rules)
