@@ -259,6 +259,20 @@ func TestWithoutRightsItSaysWhatToDo(t *testing.T) {
 	r.asBefore("without capabilities")
 }
 
+func TestOneCapabilityIsEnough(t *testing.T) {
+	need.Program(t, "setpriv")
+	r := newRig(t)
+	r.serve(r.server, "192.168.160.100:3344")
+	args := append([]string{"--bounding-set=-all,+net_admin", "--inh-caps=-all", r.program, "-run", r.run}, both...)
+	r.Process = labtest.Start(t, r.gateway, "ready\n", "setpriv", args...)
+	r.asks(r.client, "12.0.0.1:3344", "12.0.0.12")
+	r.stop()
+	if strings.Contains(r.Output(), "gateway: ") {
+		t.Errorf("it complains:\n%s", r.Output())
+	}
+	r.asBefore("with CAP_NET_ADMIN alone")
+}
+
 func TestTheRulesAsIPTablesShowsThem(t *testing.T) {
 	onEach(t, func(r *rig, backend string) {
 		r.start("-inside", "192.168.160.0/24", "-outside-interface", "ens36", "-snat", "12.0.0.1",
