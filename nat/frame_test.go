@@ -3,6 +3,7 @@ package nat
 import (
 	"encoding/binary"
 	"net/netip"
+	"testing"
 )
 
 // The packets of the tests: the first one of a connection, and the answer to it. Each
@@ -179,4 +180,37 @@ func sum(b []byte, s uint32) uint16 {
 		s = s>>16 + s&0xffff
 	}
 	return uint16(s)
+}
+
+func TestFramesReadAsTheyAreWritten(t *testing.T) {
+	for _, ends := range [][2]string{{"12.0.0.12:2000", "192.168.160.100:80"}, {"[2001:db8::12]:2000", "[fd00::100]:80"}} {
+		src, dst := netip.MustParseAddrPort(ends[0]), netip.MustParseAddrPort(ends[1])
+		for _, p := range []Protocol{TCP, UDP, icmp4, gre} {
+			for _, direction := range []byte{request, answer} {
+				f := frame{packet: packet{protocol: p, src: src, dst: dst}, tag: 1 << 60, direction: direction}
+				switch {
+				case p == icmp4 && direction == request:
+					f.dst = withPort(dst, 0)
+				case p == icmp4:
+					f.src = withPort(src, 0)
+				case p == gre:
+					f.src, f.dst = withPort(src, 0), withPort(dst, 0)
+				}
+				if p == icmp4 && src.Addr().Is6() {
+					f.protocol = icmp6
+				}
+				b := f.encode()
+				if got, ok := decodeFrame(b); !ok || got != f {
+					t.Errorf("wrote %+v, read %+v", f, got)
+				}
+				if p == gre {
+					continue
+				}
+				b[len(b)-1] ^= 1
+				if got, ok := decodeFrame(b); !ok || !got.bad {
+					t.Errorf("a spoiled %s is not found out", f.packet)
+				}
+			}
+		}
+	}
 }

@@ -148,13 +148,8 @@ func hostOf(a net.Addr) string {
 	return host
 }
 
-// ask is what the server at an address says, by TCP.
-func ask(t testing.TB, h *lab.Host, addr string) string {
-	t.Helper()
-	return askBy(t, h, "tcp", addr)
-}
-
-func askBy(t testing.TB, h *lab.Host, network, addr string) string {
+// ask is what the server at an address says.
+func ask(t testing.TB, h *lab.Host, network, addr string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()

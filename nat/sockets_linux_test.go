@@ -46,7 +46,7 @@ func TestConversations(t *testing.T) {
 					{r.db, "{far:80}", "{db} > {gw:3128}"},
 				} {
 					want := expand(c.want, v6)
-					if got := askBy(t, c.from, network, expand(c.to, v6)); got != want {
+					if got := ask(t, c.from, network, expand(c.to, v6)); got != want {
 						t.Errorf("%s %s: %s asks %s: got %q, want %q", family, network, c.from.Name(), c.to, got, want)
 					}
 				}

@@ -48,24 +48,6 @@ type sighting struct {
 	at string
 }
 
-// gateway is the machine of the tests: an inside network, that of guests, and the
-// world outside.
-var gateway = machine{
-	nics: []nic{
-		{"eth0", prefixes("192.168.160.1/24", "fd00::1/64")},
-		{"eth2", prefixes("172.16.0.1/24", "fd01::1/64")},
-		{"eth1", prefixes("12.0.0.1/24", "2001:db8::1/64")},
-	},
-	lost: prefixes("198.51.100.0/24", "2001:db8:dead::/48"),
-}
-
-func prefixes(texts ...string) (list []netip.Prefix) {
-	for _, text := range texts {
-		list = append(list, netip.MustParsePrefix(text))
-	}
-	return list
-}
-
 func newWire(t testing.TB) *wire {
 	t.Helper()
 	if need.Emulated() {
