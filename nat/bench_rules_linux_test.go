@@ -31,7 +31,10 @@ func BenchmarkRules(b *testing.B) {
 	board.apply(b, "replace", quick(all), first, second)
 	board.apply(b, "unchanged", declaring, first, first)
 	board.apply(b, "change one", declaring, first, append(slices.Clone(first[1:]), extra))
-	board.race(b, "add", all, first, func(b *testing.B, c *contestant) cost {
+	board.race(b, "add", all, second, func(b *testing.B, c *contestant) cost {
+		if !c.slow {
+			must(b, c.replace(first)())
+		}
 		defer func() { must(b, c.remove(extra)()) }()
 		return clock(b, c.add(extra))
 	})
