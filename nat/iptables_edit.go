@@ -10,13 +10,14 @@ import (
 const xtEditsMost = 64
 
 // restore is the input of iptables-restore -n -c that makes the chains have the lines
-// of rules, or "" if they do. Rules that move lose their counters.
-func (n *xtNames) restore(f *xtFamily, rules []Rule, moved map[Rule]bool) string {
+// of rules, or "" if they do. Where few rules change, their lines are edited; those
+// that move lose their counters.
+func (n *xtNames) restore(f *xtFamily, rules []Rule, moved map[Rule]bool, few bool) string {
 	if len(rules) == 0 {
 		return n.remove(f)
 	}
 	want := n.layout(rules, f)
-	if f.there && f.sound {
+	if f.there && f.sound && few {
 		if text, ok := n.edit(f, &want, moved); ok {
 			return text
 		}
@@ -62,38 +63,54 @@ const xtFills = "*nat\n:"
 
 // fill makes the chains from the beginning: naming a chain makes or empties it.
 func (n *xtNames) fill(f *xtFamily, want *[xtChains][]xtLine) string {
-	var lines []string
+	text := []byte("*nat\n")
+	add := func(words ...string) {
+		for _, w := range words {
+			text = append(text, w...)
+		}
+		text = append(text, '\n')
+	}
 	for _, name := range n {
-		lines = append(lines, ":"+name+" - [0:0]")
+		add(":", name, " - [0:0]")
 	}
-	lines = append(lines, n.removeJumps(f)...)
-	for chain := range n {
+	for _, line := range n.removeJumps(f) {
+		add(line)
+	}
+	for chain, name := range n {
 		if hook := xtHooks[chain]; hook != "" && !f.jumped[chain] {
-			lines = append(lines, "-I "+hook+" 1 "+n.jump(chain))
+			add("-I ", hook, " 1 ", n.jump(chain))
 		}
-		have := map[string]xtLine{}
-		for _, l := range f.lines[chain] {
-			have[l.text] = l
+		have := make(map[string]int, len(f.lines[chain]))
+		for i := range f.lines[chain] {
+			have[f.lines[chain][i].text] = i
 		}
-		for _, l := range want[chain] {
-			old := have[l.text]
-			counters := "[" + strconv.FormatUint(old.packets, 10) + ":" + strconv.FormatUint(old.bytes, 10) + "] "
-			lines = append(lines, counters+"-A "+n[chain]+" "+l.text)
+		for i := range want[chain] {
+			var packets, bytes uint64
+			if at, ok := have[want[chain][i].text]; ok {
+				old := &f.lines[chain][at]
+				packets, bytes = old.packets, old.bytes
+			}
+			text = append(strconv.AppendUint(append(text, '['), packets, 10), ':')
+			text = strconv.AppendUint(text, bytes, 10)
+			add("] -A ", name, " ", want[chain][i].text)
 		}
 	}
-	return xtCommit(lines)
+	add("COMMIT")
+	return string(text)
 }
 
 // edit changes lines in their places, unless they are too many.
 func (n *xtNames) edit(f *xtFamily, want *[xtChains][]xtLine, moved map[Rule]bool) (text string, ok bool) {
 	var lines []string
 	for chain, name := range n {
-		wanted, there := map[string]bool{}, map[string]bool{}
-		for _, l := range want[chain] {
-			wanted[l.text] = !moved[l.rule]
+		wanted, there := make(map[string]bool, len(want[chain])), make(map[string]bool, len(want[chain]))
+		for i := range want[chain] {
+			l := &want[chain][i]
+			wanted[l.text] = len(moved) == 0 || !moved[l.rule]
 		}
 		var kept []string
-		for _, l := range f.lines[chain] {
+		for i := range f.lines[chain] {
+			l := &f.lines[chain][i]
 			if wanted[l.text] {
 				kept = append(kept, l.text)
 				there[l.text] = true

@@ -121,7 +121,7 @@ func (b *xtables) write(ctx context.Context, s *state, changes []Change, want []
 		}
 	}
 	for i := range families {
-		written, err := b.commit(ctx, i, func(f *xtFamily) string { return b.names.restore(f, lists[i], moved(changes)) })
+		written, err := b.commit(ctx, i, b.input(i, lists[i], changes))
 		if err != nil {
 			return err
 		}
@@ -131,6 +131,25 @@ func (b *xtables) write(ctx context.Context, s *state, changes []Change, want []
 	}
 	b.remember(&lists, generation)
 	return nil
+}
+
+// input is what makes a family's chains have the rules. While they are as they were
+// read, the changes are all that differs.
+func (b *xtables) input(family int, list []Rule, changes []Change) func(f *xtFamily) string {
+	edits, moves := 0, moved(changes)
+	for i := range changes {
+		if changes[i].Rule.family() == families[family] {
+			edits++
+		}
+	}
+	again := false
+	return func(f *xtFamily) string {
+		if !again && edits == 0 && f.sound && f.there == (len(list) > 0) {
+			return ""
+		}
+		again = true
+		return b.names.restore(f, list, moves, edits <= xtEditsMost)
+	}
 }
 
 // busy is what iptables-legacy says when others have written while it prepared its commit
@@ -180,15 +199,16 @@ func (b *xtables) refresh(ctx context.Context, family int) error {
 var errNotRead = invalid("it was read again since")
 
 // changed is what rules are after changes that add behind all others.
-func changed(have []RuleStatus, changes []Change) (list []Rule) {
+func changed(have []RuleStatus, changes []Change) []Rule {
 	removed := map[Rule]bool{}
 	for _, c := range changes {
 		if c.Op == RemoveRule {
 			removed[c.Rule] = true
 		}
 	}
+	list := make([]Rule, 0, len(have)+len(changes))
 	for i := range have {
-		if !removed[have[i].Rule] {
+		if len(removed) == 0 || !removed[have[i].Rule] {
 			list = append(list, have[i].Rule)
 		}
 	}
@@ -214,8 +234,12 @@ func (b *xtables) rules(want []Rule, family int) (list []Rule, err error) {
 	return list, nil
 }
 
-// moved are the rules that are removed and added at another place.
+// moved are the rules that are removed and added at another place, if the changes are
+// few enough to be edited.
 func moved(changes []Change) map[Rule]bool {
+	if len(changes) > xtEditsMost {
+		return nil
+	}
 	out, removed := map[Rule]bool{}, map[Rule]bool{}
 	for _, c := range changes {
 		if c.Op == RemoveRule {

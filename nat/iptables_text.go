@@ -67,13 +67,13 @@ func (r Rule) xtText(part int) string {
 	}
 	xtNetwork(&b, "-s", r.Source)
 	xtNetwork(&b, "-d", r.Destination)
-	word(&b, "-i", r.In)
-	word(&b, "-o", r.Out)
+	xtWord(&b, "-i", r.In)
+	xtWord(&b, "-o", r.Out)
 	if r.Protocol != 0 {
-		word(&b, "-p", strconv.Itoa(int(r.Protocol)))
+		xtWord(&b, "-p", strconv.Itoa(int(r.Protocol)))
 	}
 	if r.SourcePort != (Ports{}) || r.DestinationPort != (Ports{}) {
-		word(&b, "-m", r.Protocol.String())
+		xtWord(&b, "-m", r.Protocol.String())
 		xtPorts(&b, "--sport", r.SourcePort)
 		xtPorts(&b, "--dport", r.DestinationPort)
 	}
@@ -89,20 +89,30 @@ func (r Rule) xtText(part int) string {
 	return b.String()[1:]
 }
 
+// xtWord adds an option.
+func xtWord(b *strings.Builder, key, value string) {
+	if value != "" {
+		b.WriteByte(' ')
+		b.WriteString(key)
+		b.WriteByte(' ')
+		b.WriteString(value)
+	}
+}
+
 func xtNetwork(b *strings.Builder, key string, p netip.Prefix) {
 	if p.IsValid() && p.Bits() > 0 { // iptables has no word for all of them
-		word(b, key, p.String())
+		xtWord(b, key, p.String())
 	}
 }
 
 func xtPorts(b *strings.Builder, key string, p Ports) {
 	if p != (Ports{}) {
-		word(b, key, strings.Replace(p.String(), "-", ":", 1))
+		xtWord(b, key, strings.Replace(p.String(), "-", ":", 1))
 	}
 }
 
 func (r Rule) xtTarget(b *strings.Builder) {
-	word(b, "-j", strings.ToUpper(r.Action.String()))
+	xtWord(b, "-j", strings.ToUpper(r.Action.String()))
 	ports := ""
 	if r.ToPort != (Ports{}) {
 		ports = r.ToPort.String()
@@ -123,13 +133,13 @@ func (r Rule) xtTarget(b *strings.Builder) {
 			}
 			to += ":" + ports
 		}
-		word(b, map[Action]string{DNAT: "--to-destination", SNAT: "--to-source"}[r.Action], to)
+		xtWord(b, map[Action]string{DNAT: "--to-destination", SNAT: "--to-source"}[r.Action], to)
 	case Redirect:
 		if r.ToPort.Len() == 1 { // a range stays as it is
-			word(b, "--to-ports", ports)
+			xtWord(b, "--to-ports", ports)
 		}
 	default:
-		word(b, "--to-ports", ports)
+		xtWord(b, "--to-ports", ports)
 	}
 	if r.Random {
 		b.WriteString(" --random-fully")

@@ -88,8 +88,8 @@ func FuzzIPTablesSave(f *testing.F) {
 	n := newXTNames("lvskit")
 	want := normal(rules(f, ofEveryKind[3], ofEveryKind[5], ofEveryKind[8], ofEveryKind[14]))
 	want = slices.DeleteFunc(want, func(r Rule) bool { return r.family() == IPv6 })
-	f.Add(n.restore(&xtFamily{}, want, nil))
-	f.Add(strings.ReplaceAll(n.restore(&xtFamily{}, want, nil), "-I PREROUTING 1", "[3:4] -A PREROUTING"))
+	f.Add(n.restore(&xtFamily{}, want, nil, true))
+	f.Add(strings.ReplaceAll(n.restore(&xtFamily{}, want, nil, true), "-I PREROUTING 1", "[3:4] -A PREROUTING"))
 	f.Add(others + ":LVSKIT-PRE - [0:0]\n[1:2] -A PREROUTING -m comment --comment \"kept by lvskit\" -g LVSKIT-PRE\n[1:2] -A DOCKER -j LVSKIT-PUB\n")
 	f.Add(":LVSKIT-PUB - [0:0]\n[1:2] -A LVSKIT-PUB -d 1.2.3.4 -p tcp --dport 5:6 -j DNAT --to-destination 9.8.7.6:7-8/5\n[1:2] -A LVSKIT-PUB \"\\\n")
 	f.Fuzz(func(t *testing.T, text string) {
@@ -99,7 +99,7 @@ func FuzzIPTablesSave(f *testing.F) {
 			checkXTLines(t, s.Rule)
 		}
 		n.remove(&have)
-		n.restore(&have, want, nil)
+		n.restore(&have, want, nil, true)
 		if lines := n.layout(want, &have); have.sound {
 			for chain := range lines {
 				if input := n.fill(&have, &lines); strings.Count(input, "] -A "+n[chain]+" ") != len(lines[chain]) {
