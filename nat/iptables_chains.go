@@ -63,6 +63,9 @@ func (n *xtNames) publish() xtLine { return xtLine{text: "-j " + n[xtPub]} }
 // readSave reads what iptables-save wrote of the table nat.
 func (n *xtNames) readSave(text string, p *xtParser) (f xtFamily) {
 	f.sound = true
+	for chain, name := range n {
+		f.lines[chain] = make([]xtLine, 0, strings.Count(text, "] -A "+name+" "))
+	}
 	var first [xtChains]bool // a rule of others came first
 	for line := range strings.Lines(text) {
 		if chain, ok := strings.CutPrefix(line, ":"); ok {
@@ -184,7 +187,9 @@ func (n *xtNames) finish(f *xtFamily) {
 // once.
 func (n *xtNames) collect(f *xtFamily) (sound bool) {
 	sound = true
-	at, list := newIndex(len(f.lines[xtPub])), make([]Rule, 0, len(f.lines[xtPub]))
+	most := len(f.lines[xtPub]) + len(f.lines[xtPre]) + len(f.lines[xtPost])
+	at, list := newIndex(most), make([]Rule, 0, most)
+	f.rules = make([]RuleStatus, 0, most)
 	for chain, lines := range f.lines {
 		for i := range lines {
 			l := &lines[i]
