@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 )
 
@@ -34,4 +35,23 @@ func TestIPTablesHasRulesOfEveryKind(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestIPTablesHasRulesOfEveryProtocol(t *testing.T) {
+	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
+		var want []Rule
+		for p := range 255 {
+			for _, f := range families {
+				want = append(want, Rule{Action: Masquerade, Family: f, Protocol: Protocol(p + 1)})
+			}
+		}
+		table := tableOn(t, h, b)
+		_, err := table.Apply(t.Context(), want)
+		must(t, err)
+		s, err := table.b.read(t.Context())
+		must(t, err)
+		if changes, err := Plan(s.list(), want); err != nil || !s.sound || len(changes) > 0 {
+			t.Errorf("sound %v, changes %v %v", s.sound, changes, err)
+		}
+	})
 }

@@ -206,6 +206,24 @@ func TestIPTablesNFTSaysThatATableIsOfNFT(t *testing.T) {
 	}
 }
 
+// What is wrong with IPv6 matters to rules of IPv6 alone.
+func TestIPTablesNFTBesideATableOfNFTOfIPv6(t *testing.T) {
+	need.Program(t, "nft")
+	h := labtest.Host(t, labtest.New(t), "gateway")
+	labtest.Run(t, h, "nft", "add table ip6 nat; add map ip6 nat m { type ipv6_addr : ipv6_addr; }; add chain ip6 nat POSTROUTING { type nat hook postrouting priority 100; }; add rule ip6 nat POSTROUTING snat to ip6 saddr map @m")
+	table := tableOn(t, h, IPTablesNFT)
+	_, err := table.Apply(t.Context(), rules(t, web))
+	must(t, err)
+	_, err = table.Apply(t.Context(), rules(t, web, "masquerade: ipv6 out eth1"))
+	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "IPv6") {
+		t.Errorf("got %v", err)
+	}
+	if changes, err := table.Plan(t.Context(), rules(t, web)); err != nil || len(changes) > 0 {
+		t.Errorf("changes %v %v", changes, err)
+	}
+	must(t, table.Clear(t.Context()))
+}
+
 func TestOpenFindsTheVariant(t *testing.T) {
 	eachVariant(t, func(t *testing.T, b Backend, h *lab.Host) {
 		labtest.Run(t, h, b.String(), "-A", "INPUT", "-p", "udp", "-j", "ACCEPT")
