@@ -21,7 +21,8 @@ type nft struct {
 	name   string
 	socket *nftSocket    // nil until it is needed, and after it failed
 	port   atomic.Uint32 // of the socket: the sender of our own changes, for watch
-	news   *nftSocket    // listens while others write all the time; else nil
+	noisy  bool          // others have written between reading and writing
+	news   *nftSocket    // listens while they do; else nil
 	last   *state        // what is there as long as the generation is the same; nil: unknown
 }
 
@@ -101,7 +102,7 @@ func (n *nft) read(ctx context.Context) (s *state, err error) {
 	n.last = nil
 	for i := range attempts {
 		s = new(state)
-		if err = n.readOnce(ctx, s, i >= quietAttempts); !errors.Is(err, errChanged) || ctx.Err() != nil {
+		if err = n.readOnce(ctx, s, n.noisy || i >= quietAttempts); !errors.Is(err, errChanged) || ctx.Err() != nil {
 			break
 		}
 	}
@@ -118,7 +119,7 @@ func (n *nft) read(ctx context.Context) (s *state, err error) {
 // to any table, or as it has listened.
 func (n *nft) readOnce(ctx context.Context, s *state, listen bool) (err error) {
 	if listen && n.news == nil {
-		if n.news, err = listenNFT(n.namespace); err != nil {
+		if n.news, err = listenNFT(n.namespace, followSize); err != nil {
 			return err
 		}
 	}
@@ -151,6 +152,7 @@ func (n *nft) current(ctx context.Context) (*state, error) {
 		return nil, err
 	case now == n.last.nft.generation:
 		n.hushed()
+		n.noisy = false
 		return n.last, nil
 	case n.news != nil && n.follow(n.last, false) == nil:
 		return n.last, nil

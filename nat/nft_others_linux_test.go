@@ -240,6 +240,9 @@ func TestNFTBesideOthersWhoWriteAllTheTime(t *testing.T) {
 	}
 	before := written.Load()
 	n := 3000
+	if need.Emulated() {
+		n = 300
+	}
 	for _, want := range [][]Rule{services(n, "10.0.0.1"), services(n, "10.0.0.2"), append(ordered(200), services(n, "10.0.0.3")...)} {
 		_, err := table.Apply(t.Context(), want)
 		must(t, err)

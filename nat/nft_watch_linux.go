@@ -9,16 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// watchSize is the room for news that nobody has looked at yet. What does not fit is
-// told of all the same.
-const watchSize = 1 << 20
+const (
+	// watchSize is the room for news that nobody has looked at yet. What does not fit is
+	// told of all the same.
+	watchSize = 1 << 20
+	// followSize is that for news that may come while our table is read: the kernel
+	// takes 10 KiB and more for each transaction.
+	followSize = 64 << 20
+)
 
-func listenNFT(ns namespace) (*nftSocket, error) {
+// listenNFT is a socket that hears of all transactions.
+func listenNFT(ns namespace, size int) (*nftSocket, error) {
 	s, err := dialNFT(ns)
 	if err != nil {
 		return nil, err
 	}
-	s.c.SetReadBuffer(watchSize)
+	s.c.SetReadBuffer(size)
 	if err := s.c.JoinGroup(unix.NFNLGRP_NFTABLES); err != nil {
 		s.close()
 		return nil, explain(err, subject{})
@@ -38,7 +44,7 @@ func (ns namespace) listen(ctx context.Context, tell func(), concerns func(h net
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s, err := listenNFT(ns)
+	s, err := listenNFT(ns, watchSize)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (n *nft) write(ctx context.Context, s *state, changes []Change, want []Rule
 		return err
 	}
 	if err := n.commit(ctx, w, s); err != nil {
-		if !errors.Is(err, errChanged) {
+		if n.noisy = errors.Is(err, errChanged); !n.noisy {
 			n.drop()
 		}
 		return err
