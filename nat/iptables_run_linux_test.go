@@ -187,3 +187,15 @@ func TestIPTablesBeginsAnewWhenOthersWereFaster(t *testing.T) {
 		}
 	})
 }
+
+// A program that is killed while it waits for the lock writes nothing once it is free.
+func TestIPTablesLegacyKilledAtTheLock(t *testing.T) {
+	h := labtest.Host(t, labtest.New(t), "gateway")
+	table := tableOn(t, h, IPTablesLegacy)
+	release := hold(t)
+	(&wire{t: t, host: h}).killed(table, rules(t, web), rules(t, dns), time.Second)
+	release()
+	if list, err := table.List(t.Context()); err != nil || len(list) > 0 {
+		t.Errorf("there are %v %v", list, err)
+	}
+}
