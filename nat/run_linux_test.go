@@ -2,6 +2,7 @@ package nat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -131,7 +132,7 @@ func TestRunOnTheKernel(t *testing.T) {
 		for _, s := range spoils[kind] {
 			k := keep(t, r.gateway, b, list)
 			c.wants("at first", "12.0.0.12 > 192.168.160.100:53")
-			k.quiet(200 * time.Millisecond)
+			k.quiet(50 * time.Millisecond)
 			do := strings.NewReplacer("X-", b.program(false)+" -t nat -", "6-", b.program(true)+" -t nat -").Replace(s.do)
 			start := time.Now()
 			labtest.Run(t, r.gateway, "sh", "-ec", do)
@@ -147,17 +148,22 @@ func TestRunOnTheKernel(t *testing.T) {
 					want = append(want, "+ "+ruleOf(t, line).String())
 				}
 			}
+			quiet := 300 * time.Millisecond
+			if need.Emulated() {
+				quiet *= 10
+			}
+			for more := true; more; { // a slow program is seen at work
+				select {
+				case again := <-k.said:
+					got.changes = append(got.changes, again.changes...)
+				case <-time.After(quiet):
+					more = false
+				}
+			}
 			slices.Sort(want)
 			slices.Sort(got.changes)
 			if s.gone != nil && !slices.Equal(got.changes, want) {
 				t.Errorf("%s: told of\n%s\nwant\n%s", s.name, strings.Join(got.changes, "\n"), strings.Join(want, "\n"))
-			}
-			for more := true; more; { // what a slow program did in two looks
-				select {
-				case <-k.said:
-				case <-time.After(300 * time.Millisecond):
-					more = false
-				}
 			}
 			must(t, k.table.do(t.Context(), "test", func() error {
 				state, err := k.table.b.read(t.Context())
@@ -189,7 +195,7 @@ func (b Backend) program(v6 bool) string {
 // TestRunBesideAnother program that reloads its own rules all the time.
 func TestRunBesideAnother(t *testing.T) {
 	need.Program(t, "nft", "iptables-nft")
-	eachBackend(t, func(t *testing.T, b Backend) {
+	beside := func(t *testing.T, b Backend) {
 		h := labtest.Host(t, labtest.New(t), "gateway")
 		var list []Rule
 		for i := range 1000 {
@@ -204,7 +210,7 @@ func TestRunBesideAnother(t *testing.T) {
 		wall, start := time.Now(), cpu(t)
 		k.quiet(3 * time.Second)
 		t.Logf("processor: %v in %v", cpu(t)-start, time.Since(wall))
-		if used := cpu(t) - start; used > time.Since(wall)/5 {
+		if used := cpu(t) - start; used > time.Since(wall)/4 && !need.Emulated() {
 			t.Errorf("Run took %v in %v", used, time.Since(wall))
 		}
 		// And what is ours is put back in the midst of it.
@@ -222,7 +228,10 @@ func TestRunBesideAnother(t *testing.T) {
 		if out := labtest.Run(t, h, "nft", "list", "ruleset"); !strings.Contains(out, "table inet other") {
 			t.Error("the other program's table is gone")
 		}
-	})
+	}
+	for _, b := range []Backend{NFTables, IPTablesNFT, IPTablesLegacy} { // not side by side: the processor's time is that of all
+		t.Run(b.String(), func(t *testing.T) { beside(t, b) })
+	}
 }
 
 // cpu is the processor time of this process and of the programs it has run.
@@ -254,5 +263,34 @@ func TestRunWhereTheKernelSaysNo(t *testing.T) {
 	}
 	if got := k.table.Stats(); got.Repairs != 1 || got.FailedRepairs == 0 || got.FailedRepairs > 8 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestTwoProgramsOfOneName take turns, and each is told before long.
+func TestTwoProgramsOfOneName(t *testing.T) {
+	h := labtest.Host(t, labtest.New(t), "gateway")
+	a := keep(t, h, NFTables, rules(t, "masquerade: ipv4 out eth1"))
+	b := keep(t, h, NFTables, rules(t, "masquerade: ipv4 out eth2"))
+	for _, k := range []*keeper{a, b} {
+		for n := 1; ; n++ {
+			r := k.waits()
+			if errors.Is(r.err, ErrContested) {
+				t.Logf("told with repair %d after %v: %v", n, r.after.Round(time.Millisecond), r.err)
+				break
+			}
+			if r.err != nil || n > repairsAtOnce {
+				t.Fatalf("repair %d: %v", n, r.err)
+			}
+		}
+	}
+	b.end()
+	for {
+		r := a.waits()
+		t.Logf("put back %v after %v", r.changes, r.after.Round(time.Millisecond))
+		list, err := a.table.List(t.Context())
+		must(t, err)
+		if len(list) == 1 && list[0].Out == "eth1" {
+			break
+		}
 	}
 }
