@@ -178,7 +178,11 @@ func (c config) settings(rules []nat.Rule) []sysctl.Setting {
 			r.NATPorts = append(r.NATPorts, sysctl.PortRange(ports))
 		}
 	}
-	return sysctl.Gateway(r)
+	settings := sysctl.Gateway(r)
+	for i, s := range settings { // such as ppp0, which comes and goes: it is there at the start
+		settings[i].Optional = slices.Contains(r.Interfaces, s.Key.Interface())
+	}
+	return settings
 }
 
 // family is the family of a valid rule.

@@ -178,18 +178,23 @@ func (g *gateway) repaired(changes []nat.Change, err error) {
 func (g *gateway) serve(ctx context.Context, hup <-chan os.Signal) error {
 	tick := time.NewTicker(mend)
 	defer tick.Stop()
+	said := "" // the same is said once
 	for {
 		var err error
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-hup:
-			err = g.reload(ctx)
+			err, said = g.reload(ctx), ""
 		case <-tick.C:
 			err = g.set(ctx)
 		}
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil:
+			said = ""
+		case ctx.Err() == nil && said != err.Error():
 			complain(err)
+			said = err.Error()
 		}
 	}
 }

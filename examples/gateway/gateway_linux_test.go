@@ -193,6 +193,16 @@ func TestAnyAddressOfTheOutsideIsPublished(t *testing.T) {
 	labtest.Run(t, r.gateway, "ip", "address", "add", "12.0.0.7/24", "dev", "ens36")
 	r.asks(r.client, "12.0.0.7:3344", "12.0.0.12")
 	r.asks(r.other, "12.0.0.12:3344", "12.0.0.1") // not led to the server
+
+	// The interface goes, as ppp0 may, and all else is kept.
+	labtest.Run(t, r.gateway, "ip", "link", "delete", "ens36")
+	labtest.Run(t, r.gateway, "sh", "-c", "echo 0 >/proc/sys/net/ipv4/ip_forward")
+	r.until("it forwards again", func() bool {
+		return labtest.Run(t, r.gateway, "cat", "/proc/sys/net/ipv4/ip_forward") == "1\n"
+	})
+	if strings.Contains(r.Output(), "gateway: nat") || strings.Contains(r.Output(), "gateway: sysctl") {
+		t.Errorf("it complains:\n%s", r.Output())
+	}
 	r.stop()
 }
 
