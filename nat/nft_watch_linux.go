@@ -76,7 +76,7 @@ func (ns namespace) listen(ctx context.Context, tell func(), concerns func(h net
 
 // concerns tells news of our table.
 func (n *nft) concerns(h netlink.Header, data attrs) bool {
-	if h.Type&0xff == unix.NFT_MSG_NEWGEN || h.PID == n.port.Load() {
+	if port := n.port.Load(); h.Type&0xff == unix.NFT_MSG_NEWGEN || port != 0 && h.PID == port {
 		return false
 	}
 	// The names of tables of all kinds of news have this type.

@@ -1,6 +1,10 @@
 package nat
 
-import "io/fs"
+import (
+	"cmp"
+	"io/fs"
+	"slices"
+)
 
 // state is what the kernel has of ours.
 type state struct {
@@ -53,6 +57,31 @@ func (s *state) changes(op ChangeOp, rules []Rule) ([]Change, error) {
 		removed.add(rules, i)
 	}
 	return changes, nil
+}
+
+// sortExact puts the exact rules, which come first, in the order of what they publish.
+func sortExact(list []RuleStatus) {
+	n := slices.IndexFunc(list, func(s RuleStatus) bool { return !s.Exact() })
+	if n < 0 {
+		n = len(list)
+	}
+	type key struct {
+		published
+		place int32
+	}
+	keys := make([]key, n)
+	for i := range keys {
+		r := &list[i].Rule
+		keys[i] = key{published{r.Destination.Addr(), r.Protocol, r.DestinationPort.First}, int32(i)}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		return cmp.Or(a.addr.Compare(b.addr), cmp.Compare(a.protocol, b.protocol), cmp.Compare(a.port, b.port))
+	})
+	sorted := make([]RuleStatus, n)
+	for i, k := range keys {
+		sorted[i] = list[k.place]
+	}
+	copy(list, sorted)
 }
 
 // ruleSet is rules in their order that are found, added and removed one by one,
