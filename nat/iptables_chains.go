@@ -40,6 +40,7 @@ type xtFamily struct {
 	jumps        []string       // what else is ours: "PREROUTING -m comment ..."
 	held         string         // a rule of others that leads to our chains
 	rules        []RuleStatus
+	next         *[xtChains][]xtLine // what is to be written
 }
 
 // xtNames are the names of our chains.

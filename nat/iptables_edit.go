@@ -17,6 +17,7 @@ func (n *xtNames) restore(f *xtFamily, rules []Rule, moved map[Rule]bool, few bo
 		return n.remove(f)
 	}
 	want := n.layout(rules, f)
+	f.next = &want
 	if f.there && f.sound && few {
 		if text, ok := n.edit(f, &want, moved); ok {
 			return text

@@ -47,15 +47,18 @@ func (b *xtables) remember(lists *[2][]Rule, generation uint32) {
 	}
 	for i, list := range lists {
 		f := &b.ipt[i]
-		next := xtFamily{err: f.err, held: f.held, stale: true}
-		if next.there = len(list) > 0; next.there {
-			next.lines = b.names.layout(list, f)
+		next := xtFamily{err: f.err, held: f.held, stale: true, sound: true}
+		switch {
+		case len(list) == 0:
+		case f.next == nil: // nothing was written
+			continue
+		default:
+			next.there, next.lines = true, *f.next
 			for chain, hook := range xtHooks {
 				next.exists[chain], next.jumped[chain] = true, hook != ""
 			}
+			b.names.finish(&next)
 		}
-		next.sound = true
-		b.names.finish(&next)
 		b.ipt[i] = next
 	}
 	b.last = new(state)
