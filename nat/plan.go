@@ -32,7 +32,7 @@ func (c Change) String() string {
 // want. It looks at nothing but its arguments, so that it is the dry run of
 // Table.Apply. In what is equal it returns no change.
 //
-// Where rules have changed places, and the places matter (see Rule), some are
+// Where rules have changed places, and the places matter (see Order above), some are
 // removed and added again. Two rules that publish the same port of the same
 // address, or the same rule twice, are an error, as is an invalid rule.
 func Plan(have, want []Rule) ([]Change, error) { return plan(normal(have), normal(want)) }
