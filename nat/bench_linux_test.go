@@ -20,6 +20,10 @@ import (
 	"github.com/lvskit/lvskit/internal/need"
 )
 
+// The benchmarks beside peers are for a machine that does nothing else; where it
+// does, the processor time says more than the other. All of them take some minutes:
+//
+//	go test ./nat -run '^$' -bench 'Rules|OneByOne|Connect|Memory' -benchtime 1x -rounds 11
 var (
 	benchNames  = flag.String("contestants", "", "contestants of the benchmarks, separated by commas; all by default")
 	benchRounds = flag.Int("rounds", 5, "how often each contestant of a benchmark runs, in turn")
@@ -254,7 +258,7 @@ func (s *score) cell(name string) string {
 	switch {
 	case s.values[name] == nil:
 		return strings.Repeat(" ", 20)
-	case name == ours || own == 0 || s.relative():
+	case name == ours || own <= 0 || v < 0 || s.relative():
 		return fmt.Sprintf("%12s%8s", significant(v), "")
 	}
 	return fmt.Sprintf("%12s%8s", significant(v), "x"+significant(v/own))

@@ -24,7 +24,7 @@ func BenchmarkMemory(b *testing.B) {
 	n := benchCount(100_000)
 	rules := benchPorts(n, 0)
 	var board scoreboard
-	const discipline = "load 100,000"
+	discipline := fmt.Sprintf("load %d", n)
 	for b.Loop() {
 		for _, c := range quick(enlist(b, hosts(b))) {
 			run := c.replace(rules)
