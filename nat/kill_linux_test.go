@@ -138,9 +138,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 
 // moment is some time within the first few changes.
 func (r random) moment(b Backend) time.Duration {
-	most := 40 * time.Millisecond
+	most := 120 * time.Millisecond
 	if b != NFTables {
-		most = 300 * time.Millisecond
+		most = 400 * time.Millisecond
 	}
 	if need.Emulated() {
 		most *= 10

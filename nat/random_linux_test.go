@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/lvskit/lvskit/internal/need"
@@ -49,7 +50,15 @@ func TestRandomRules(t *testing.T) {
 			long.forget()
 			first.forget()
 			before := list
-			list = r.next(t, changing, before)
+			if r.IntN(6) == 0 {
+				spoiled := r.spoil(long, b)
+				list = r.mutate(before)
+				if _, err := changing.Apply(t.Context(), list); err != nil {
+					t.Fatalf("after %s: %v\nrules:\n%s", spoiled, err, lines(list))
+				}
+			} else {
+				list = r.next(t, changing, before)
+			}
 			must(t, fresh.Clear(t.Context()))
 			first.apply(fresh, list)
 			err := sameRules(t, changing, list)
@@ -62,6 +71,20 @@ func TestRandomRules(t *testing.T) {
 			}
 		}
 	})
+}
+
+// spoil does what another may do to our rules, if there are any.
+func (r random) spoil(w *wire, b Backend) string {
+	command := pick(r,
+		"nft flush chain inet lvskit destination", "nft flush chain inet lvskit source", "nft flush chain inet lvskit prerouting",
+		"nft flush map inet lvskit published6", "nft insert rule inet lvskit destination accept", "nft delete table inet lvskit", "nft flush ruleset",
+	)
+	if b != NFTables {
+		command = pick(r, "iptables", "ip6tables") + strings.TrimPrefix(b.String(), "iptables") + " -w -t nat " +
+			pick(r, "-F LVSKIT-PRE", "-F LVSKIT-POST", "-F LVSKIT-PUB", "-D PREROUTING 1", "-I LVSKIT-OUT -j ACCEPT", "-I POSTROUTING -j ACCEPT", "-F")
+	}
+	w.shell(command+" || true", "")
+	return command
 }
 
 func wrap(text string, err error) error {
