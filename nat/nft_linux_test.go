@@ -172,6 +172,35 @@ func TestNFTReadsHandlesThatItDoesNotKnow(t *testing.T) {
 	}
 }
 
+// What nothing stays of is emptied at once, map by map and chain by chain.
+func TestNFTEmptiesMapsAndChainsAtOnce(t *testing.T) {
+	table, h := nftTable(t)
+	n := renewLeast + 10
+	redirects := make([]Rule, n)
+	for i := range redirects {
+		redirects[i] = Rule{Action: Redirect, Family: IPv4, Protocol: UDP, DestinationPort: Port(uint16(1 + i)), ToPort: Port(9)}
+	}
+	few := rules(t, manyKinds...)
+	for _, want := range [][]Rule{
+		slices.Concat(services(n, "10.0.0.1"), ordered(n)),
+		slices.Concat(services(n, "10.0.0.2"), ordered(n), redirects),
+		slices.Concat(few, ordered(n)),
+		slices.Concat(redirects, few),
+		slices.Concat(few, ordered(n)[:7], services(n, "10.0.0.2")),
+		slices.Concat(services(n, "10.0.0.1"), ordered(n)[7:], few[1:]),
+		few,
+		nil,
+	} {
+		_, err := table.Apply(t.Context(), want)
+		must(t, err)
+		sameAsFresh(t, table, h, want)
+		if len(want) > 0 {
+			must(t, table.Remove(t.Context(), want[len(want)-1]))
+			sameAsFresh(t, table, h, want[:len(want)-1])
+		}
+	}
+}
+
 func TestNFTOfAHundredThousandRules(t *testing.T) {
 	table, h := nftTable(t)
 	n := 100_000

@@ -28,6 +28,9 @@ func newHandles(size int) *handles { return &handles{index: newIndex(size)} }
 
 // get is the handles of a rule, zero for one that is not there.
 func (h *handles) get(r *Rule) [2]uint64 {
+	if h == nil {
+		return [2]uint64{}
+	}
 	if i := h.index.find(h.list, r); i >= 0 {
 		return h.of[i]
 	}

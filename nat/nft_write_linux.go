@@ -62,14 +62,15 @@ func (n *nft) write(ctx context.Context, s *state, changes []Change, want []Rule
 			changes[i] = Change{AddRule, want[i]}
 		}
 	} else {
-		if err := n.needHandles(ctx, s, changes, want != nil); err != nil {
+		w.findEmptied(s, changes)
+		if err := n.needHandles(ctx, s, w.needHandle(changes, want != nil)); err != nil {
 			return err
 		}
 		w.nft.handles = s.nft.handles
 	}
 	w.removeOrdered(changes)
 	w.addOrdered(changes, want)
-	w.publish(s, changes)
+	w.publish(changes)
 	w.hairpinChanges(changes)
 	if w.unknown != nil {
 		return fmt.Errorf("%s: %w", w.unknown, fs.ErrNotExist)
@@ -103,11 +104,9 @@ func (n *nft) commit(ctx context.Context, w *nftWriter, s *state) error {
 	}
 }
 
-// needHandles reads the handles that the changes need and that a big change has left
-// unknown.
-func (n *nft) needHandles(ctx context.Context, s *state, changes []Change, places bool) error {
-	need := func(c Change) bool { return !c.Rule.Exact() && (places || c.Op == RemoveRule) }
-	if s.nft.handles != nil || !slices.ContainsFunc(changes, need) {
+// needHandles reads the handles that a big change has left unknown, if they are needed.
+func (n *nft) needHandles(ctx context.Context, s *state, need bool) error {
+	if s.nft.handles != nil || !need {
 		return nil
 	}
 	fresh := &state{sound: true, there: true}
@@ -127,8 +126,7 @@ type nftWriter struct {
 	unknown *Rule          // one to be removed that has no handle
 	places  []place        // of the ordered rules that are added
 	counts  []hairpinCount // what the hairpins will be
-	// swapped tells which maps are made anew.
-	swapped [len(isIPv6)]bool
+	emptied emptied
 }
 
 // place is where an ordered rule is added.
@@ -181,6 +179,7 @@ func (w *nftWriter) baseRules(chain string, rules []func(*nftWire)) {
 }
 
 func (w *nftWriter) removeOrdered(changes []Change) {
+	w.flushChains()
 	for i := range changes {
 		r := &changes[i].Rule
 		if changes[i].Op != RemoveRule || r.Exact() {
@@ -188,6 +187,9 @@ func (w *nftWriter) removeOrdered(changes []Change) {
 		}
 		handles := w.nft.handles.get(r)
 		for i, chain := range r.chains() {
+			if w.emptied.chain(chain) {
+				continue
+			}
 			if handles[i] == 0 {
 				w.unknown = r
 				return
@@ -265,15 +267,15 @@ func (w *nftWriter) echo(seq uint32, handle uint64) {
 }
 
 // publish changes the maps.
-func (w *nftWriter) publish(s *state, changes []Change) {
-	w.swapMaps(s, changes)
+func (w *nftWriter) publish(changes []Change) {
+	w.renewMaps()
 	for i, v6 := range isIPv6 {
 		name := publishedMap(v6)
 		for _, op := range []ChangeOp{RemoveRule, AddRule} {
 			e := elements{w: &w.nftWire, command: unix.NFT_MSG_NEWSETELEM, set: name}
 			if op == RemoveRule {
 				e.command = unix.NFT_MSG_DELSETELEM
-				if w.swapped[i] {
+				if w.emptied.maps[i] {
 					continue
 				}
 			}
@@ -288,58 +290,6 @@ func (w *nftWriter) publish(s *state, changes []Change) {
 			w.about(subject{command: e.command, name: "map " + name})
 		}
 	}
-}
-
-// swapLeast is from how many removed rules on a map of which nothing stays is made
-// anew: the kernel then drops its elements in the background, which otherwise
-// takes half as long as to add as many.
-const swapLeast = 256
-
-var isIPv6 = [...]bool{false, true}
-
-// swapMaps makes maps anew of which nothing stays.
-func (w *nftWriter) swapMaps(s *state, changes []Change) {
-	var gone [len(isIPv6)]int
-	for i := range changes {
-		if r := &changes[i].Rule; changes[i].Op == RemoveRule && r.Exact() {
-			gone[map6(r)]++
-		}
-	}
-	if max(gone[0], gone[1]) < swapLeast {
-		return
-	}
-	for i := range s.list() {
-		if r := &s.list()[i]; r.Exact() {
-			gone[map6(r)]--
-		}
-	}
-	for i := range gone {
-		w.swapped[i] = gone[i] == 0
-	}
-	if !w.swapped[0] && !w.swapped[1] {
-		return
-	}
-	for _, c := range baseChains[:2] {
-		w.flushChain(c.name)
-		w.about(subject{command: unix.NFT_MSG_DELRULE, name: "chain " + c.name})
-	}
-	for i, v6 := range isIPv6 {
-		if w.swapped[i] {
-			w.delSet(publishedMap(v6))
-			w.newSet(publishedMap(v6), publishedForm(v6))
-			w.about(subject{command: unix.NFT_MSG_NEWSET, name: "map " + publishedMap(v6)})
-		}
-	}
-	for _, c := range baseChains[:2] {
-		w.baseRules(c.name, c.rules)
-	}
-}
-
-func map6(r *Rule) int {
-	if r.Destination.Addr().Is6() {
-		return 1
-	}
-	return 0
 }
 
 // hairpinChanges changes the sets of hairpins. One that is not needed any more stays,
