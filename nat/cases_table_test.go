@@ -340,6 +340,21 @@ var packetCases = []packetCase{
 		"tcp client > pub:80 = gw > web:8080 by eth0",
 	}},
 
+	{"SCTP has ports too", []string{
+		"dnat: sctp destination {pub:3868} to {web:8080} hairpin {inside}",
+		"dnat: sctp destination {vip:100-103} to {db:200-203}",
+		"redirect: {family} sctp in eth2 destination *:9 to *:99",
+		"snat: sctp source {inside} destination {far:1-100} out eth1 to {pub:60000-60099}",
+	}, []string{
+		"sctp client > pub:3868 = client > web:8080 by eth0",
+		"sctp pc > pub:3868 = gw > web:8080 by eth0",
+		"sctp client > vip:103 = client > db:203 by eth0",
+		"sctp guest > far:9 = guest > gwguest:99 by gateway",
+		"sctp pc > far:9 = pub:60000-60099 > far:9 by eth1",
+		"sctp pc > far:101 = pc > far:101 by eth1",
+		"tcp client > pub:3868 = client > pub:3868 by gateway",
+	}},
+
 	// All of it.
 	{"a gateway as it is", []string{
 		"dnat web: tcp destination {pub:3344} to {web:3344} hairpin {inside}",

@@ -90,7 +90,7 @@ func parseExpected(text string, v6 bool) (e expected, err error) {
 	if len(f) != 6 && len(f) != 10 || f[2] != ">" || f[4] != "=" {
 		return e, fmt.Errorf("%q: want PROTOCOL SOURCE > DESTINATION = nowhere, or SOURCE > DESTINATION by PLACE", text)
 	}
-	e.protocol = map[string]Protocol{"tcp": TCP, "udp": UDP, "gre": gre, "ping": icmp4}[f[0]]
+	e.protocol = map[string]Protocol{"tcp": TCP, "udp": UDP, "sctp": SCTP, "gre": gre, "ping": icmp4}[f[0]]
 	if e.protocol == icmp4 && v6 {
 		e.protocol = icmp6
 	}

@@ -2,7 +2,9 @@ package nat
 
 import (
 	"encoding/binary"
+	"hash/crc32"
 	"net/netip"
+	"slices"
 	"testing"
 )
 
@@ -21,6 +23,11 @@ const (
 )
 
 const ipv6Header = 40
+
+const initiateTag = 0x12345678 // of SCTP
+
+// castagnoli is the checksum of SCTP (RFC 9260, appendix A).
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // frame is a packet with what the tests know it by.
 type frame struct {
@@ -48,7 +55,10 @@ func (f frame) encode() []byte {
 		copy(b[8:], src.AsSlice())
 		copy(b[24:], dst.AsSlice())
 	}
-	if at := checksumAt(f.protocol); at >= 0 {
+	switch at := checksumAt(f.protocol); {
+	case f.protocol == SCTP:
+		binary.LittleEndian.PutUint32(body[8:], crc32.Checksum(body, castagnoli))
+	case at >= 0:
 		check := ^sum(body, pseudo(f.protocol, src, dst, len(body)))
 		if check == 0 && f.protocol == UDP {
 			check = 0xffff
@@ -76,6 +86,14 @@ func (f frame) body() []byte {
 		binary.BigEndian.PutUint16(b[4:], uint16(len(b)+len(tail)))
 	case gre:
 		b[0], b[1], b[2], b[3] = 0, 0, 0x88, 0xb5
+	case SCTP: // INIT and INIT ACK (RFC 9260, section 3.3.2), with one tag for both sides
+		if f.direction == answer {
+			binary.BigEndian.PutUint32(b[4:], initiateTag)
+		}
+		b[12] = f.direction
+		binary.BigEndian.PutUint16(b[14:], uint16(len(b)-12+len(tail)))
+		binary.BigEndian.PutUint32(b[16:], initiateTag)
+		b[25], b[27] = 1, 1
 	default:
 		types := map[Protocol][3]byte{icmp4: {request: 8, answer: 0}, icmp6: {request: 128, answer: 129}}
 		id := f.src.Port()
@@ -110,7 +128,7 @@ func decodeBody(p Protocol, src, dst netip.Addr, b []byte) (f frame, ok bool) {
 	}
 	var from, to uint16
 	switch p {
-	case TCP, UDP:
+	case TCP, UDP, SCTP:
 		from, to = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 	case icmp4, icmp6:
 		switch b[0] {
@@ -124,7 +142,12 @@ func decodeBody(p Protocol, src, dst netip.Addr, b []byte) (f frame, ok bool) {
 		f.direction = map[byte]byte{8: request, 128: request, 0: answer, 129: answer}[b[0]]
 	}
 	f.src, f.dst = netip.AddrPortFrom(src, from), netip.AddrPortFrom(dst, to)
-	if at := checksumAt(p); at >= 0 {
+	switch at := checksumAt(p); {
+	case p == SCTP:
+		check := binary.LittleEndian.Uint32(b[8:])
+		b = slices.Concat(b[:8], make([]byte, 4), b[12:])
+		f.bad = crc32.Checksum(b, castagnoli) != check
+	case at >= 0:
 		f.bad = sum(b, pseudo(p, src, dst, len(b))) != 0xffff
 	}
 	if p == TCP {
@@ -143,7 +166,7 @@ func decodeBody(p Protocol, src, dst netip.Addr, b []byte) (f frame, ok bool) {
 
 // headerSize is that of a protocol of the tests, 0 for others.
 func headerSize(p Protocol) int {
-	return map[Protocol]int{TCP: 20, UDP: 8, icmp4: 8, icmp6: 8, gre: 4}[p]
+	return map[Protocol]int{TCP: 20, UDP: 8, SCTP: 32, icmp4: 8, icmp6: 8, gre: 4}[p]
 }
 
 // checksumAt is where its header has the checksum.
@@ -185,7 +208,7 @@ func sum(b []byte, s uint32) uint16 {
 func TestFramesReadAsTheyAreWritten(t *testing.T) {
 	for _, ends := range [][2]string{{"12.0.0.12:2000", "192.168.160.100:80"}, {"[2001:db8::12]:2000", "[fd00::100]:80"}} {
 		src, dst := netip.MustParseAddrPort(ends[0]), netip.MustParseAddrPort(ends[1])
-		for _, p := range []Protocol{TCP, UDP, icmp4, gre} {
+		for _, p := range []Protocol{TCP, UDP, SCTP, icmp4, gre} {
 			for _, direction := range []byte{request, answer} {
 				f := frame{packet: packet{protocol: p, src: src, dst: dst}, tag: 1 << 60, direction: direction}
 				switch {

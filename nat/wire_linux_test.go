@@ -135,7 +135,7 @@ func (w *wire) listen(v6 bool) error {
 	if v6 {
 		family, icmp = unix.AF_INET6, icmp6
 	}
-	for _, p := range []Protocol{TCP, UDP, icmp, gre} {
+	for _, p := range []Protocol{TCP, UDP, SCTP, icmp, gre} {
 		fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, int(p))
 		if err != nil {
 			return err
@@ -265,7 +265,7 @@ func (w *wire) probe(p packet, patience time.Duration) (arrival, error) {
 		back.src, back.dst = netip.AddrPortFrom(p.dst.Addr(), 0), p.src
 	}
 	wanted := frame{packet: back, tag: w.tag, direction: answer}
-	if s.at != here || p.protocol == UDP || p.protocol == gre { // else the kernel answers
+	if s.at != here || p.protocol != TCP && !echoes(p.protocol) { // else the kernel answers
 		reply := frame{packet: packet{p.protocol, s.at, s.dst, s.src}, tag: w.tag, direction: answer}
 		if err := w.put(reply); err != nil {
 			return got, fmt.Errorf("answer %s: %w", reply.packet, err)
