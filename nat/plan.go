@@ -122,7 +122,7 @@ type published struct {
 // not tried one after the other: a hundred thousand cost a connection no more
 // than one. They come before all others.
 func (r Rule) Exact() bool {
-	shifted := r.ToPort.Len() > 1
+	shifted := r.ToPort.Len() > 1 && r.ToPort != r.DestinationPort
 	return r.Action == DNAT && r.Destination.IsSingleIP() && (r.DestinationPort.Len() == 1 || shifted) &&
 		r.In == "" && !r.Source.IsValid() && r.SourcePort == Ports{}
 }

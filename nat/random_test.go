@@ -312,3 +312,14 @@ func TestRandomRulesMeetEachOther(t *testing.T) {
 		t.Errorf("%d of %d sets depend on the order, %d of %d packets meet a rule, %d two", differs, sets, hits, packets, overlap)
 	}
 }
+
+func TestExactIsWhatIsPublished(t *testing.T) {
+	r := random{rand.New(rand.NewPCG(3, 4))}
+	for range 5000 {
+		for _, rule := range []Rule{r.rule(), r.rule().normal()} {
+			if rule.Exact() != publishing(rule) {
+				t.Fatalf("%s: Exact is %t", rule, rule.Exact())
+			}
+		}
+	}
+}
