@@ -118,9 +118,6 @@ func (w *conntracker) forget(family uint8, s *stale) error {
 	if err != nil {
 		return conntrackError(err)
 	}
-	if errors.Is(w.failure, unix.EBUSY) {
-		return fmt.Errorf("%d flows are in a flowtable and go on as they are until they leave it: %w", w.failed, errors.ErrUnsupported)
-	}
 	if w.failed > 0 {
 		return fmt.Errorf("%d flows can not be removed: %w", w.failed, w.failure)
 	}

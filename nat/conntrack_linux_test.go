@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,19 +40,21 @@ func newClient(t *testing.T, h *lab.Host, addr string) client {
 // wants asks until somebody answers, who tells whom he saw and where that came.
 func (c client) wants(when, want string) {
 	c.t.Helper()
+	if got := c.asks(); got != want {
+		c.t.Errorf("%s: %q, want %q", when, got, want)
+	}
+}
+
+func (c client) asks() string {
 	b := make([]byte, 200)
-	got := ""
 	for range 20 { // the first packet may wait for the neighbour's address
 		c.c.Write([]byte("who am I?"))
 		c.c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 		if n, err := c.c.Read(b); err == nil {
-			got = string(b[:n])
-			break
+			return string(b[:n])
 		}
 	}
-	if got != want {
-		c.t.Errorf("%s: %q, want %q", when, got, want)
-	}
+	return ""
 }
 
 // speaks sends without waiting for an answer.
@@ -426,4 +430,66 @@ func TestConntrackErrors(t *testing.T) {
 			t.Errorf("%v is %v", errno, err)
 		}
 	}
+}
+
+// TestFlowsInAFlowtable are forgotten, and leave the flowtable when the kernel looks
+// there next, once a second.
+func TestFlowsInAFlowtable(t *testing.T) {
+	need.Program(t, "nft")
+	if need.Emulated() {
+		need.Module(t, "nf_flow_table_inet", "nft_flow_offload")
+	}
+	r := newRig(t)
+	r.serve(r.web, "web", "53")
+	r.serve(r.db, "db", "53")
+	r.serve(r.gateway, "pub", "53")
+	table := tableOn(t, r.gateway, NFTables)
+	_, err := table.Apply(t.Context(), rules(t, expand("dnat: udp destination {pub:53} to {web:53}", false)))
+	must(t, err)
+	if _, err := r.gateway.Run(t.Context(), "nft", `table ip fast {
+		flowtable f { hook ingress priority 0; devices = { eth0, eth1 }; }
+		chain c { type filter hook forward priority 0; meta l4proto udp flow add @f; }
+	}`); err != nil {
+		t.Skip(err)
+	}
+	c := newClient(t, r.client, expand("{pub:53}", false))
+	for range 3 {
+		c.wants("offloaded", expand("{client} > {web:53}", false))
+	}
+	if list := labtest.Run(t, r.gateway, "cat", "/proc/net/nf_conntrack"); !strings.Contains(list, "OFFLOAD") {
+		t.Skip("the flow is in no flowtable")
+	}
+	_, err = table.Apply(t.Context(), rules(t, expand("dnat: udp destination {pub:53} to {db:53}", false)))
+	must(t, err)
+	for deadline := time.Now().Add(10 * time.Second); c.asks() != expand("{client} > {db:53}", false); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it goes on to the old server")
+		}
+	}
+}
+
+// TestKernelThatTellsNothingOfConntrack applies rules without the module for it.
+func TestKernelThatTellsNothingOfConntrack(t *testing.T) {
+	need.Machine(t)
+	h := labtest.Host(t, labtest.New(t), "gateway")
+	makeFlows(t, h, UDP, 1) // so that there is something to ask for
+	const loader = "/proc/sys/kernel/modprobe"
+	before, err := os.ReadFile(loader)
+	must(t, err)
+	must(t, os.WriteFile(loader, []byte("/bin/false"), 0o644))
+	defer os.WriteFile(loader, before, 0o644)
+	if out, err := exec.Command("modprobe", "-r", "nf_conntrack_netlink").CombinedOutput(); err != nil {
+		t.Skipf("%v: %s", err, out)
+	}
+	table := tableOn(t, h, NFTables)
+	list := rules(t, "dnat: udp destination 12.0.0.1:53 to 10.0.0.1")
+	changes, err := table.Apply(t.Context(), list)
+	if len(changes) != 1 || !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "nf_conntrack_netlink") {
+		t.Errorf("%v, %v", changes, err)
+	}
+	t.Log(err)
+	if got, err := table.List(t.Context()); err != nil || len(got) != 1 {
+		t.Errorf("the rules are %v: %v", got, err)
+	}
+	must(t, table.Add(t.Context(), rules(t, "dnat: tcp destination 12.0.0.1:53 to 10.0.0.1")...))
 }

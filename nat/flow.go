@@ -32,7 +32,7 @@ const (
 // ranked is a rule among those of its side. A hairpin is one of the sources, apart
 // from its rule.
 type ranked struct {
-	rule    Rule
+	rule    *Rule
 	order   int
 	added   bool
 	hairpin bool
@@ -48,7 +48,7 @@ type ranking struct {
 
 // put adds a rule to the sides that it is on.
 func put(sides *[2]ranking, r *Rule, order int, added bool) {
-	p := ranked{rule: *r, order: order, added: added}
+	p := ranked{rule: r, order: order, added: added}
 	switch {
 	case r.Exact():
 		to := &sides[destinations].published
@@ -109,7 +109,7 @@ func (l *ranking) of(k side, f *flow) (list []ranked) {
 }
 
 func (p *ranked) matches(f *flow, to netip.AddrPort) bool {
-	r := &p.rule
+	r := p.rule
 	if p.hairpin {
 		return f.dnat && r.Hairpin.Contains(f.src.Addr()) && r.To == f.to.Addr()
 	}
@@ -138,7 +138,7 @@ const (
 
 // leads compares a flow with what a rule that matches makes of it.
 func (p *ranked) leads(k side, f *flow) outcome {
-	r := &p.rule
+	r := p.rule
 	var is bool
 	switch {
 	case p.hairpin:
@@ -173,7 +173,7 @@ func (r *Rule) port(n uint16) uint16 {
 // certain tells whether all that the rule wants of a flow is known here: so no
 // interface, and no doubt whether it holds for the gateway's own flows.
 func (p *ranked) certain(k side) bool {
-	switch r := &p.rule; {
+	switch r := p.rule; {
 	case p.hairpin:
 		return true
 	case k == sources:

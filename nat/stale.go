@@ -11,40 +11,30 @@ package nat
 // some rule explains it and else taken for stale: one that is forgotten in vain
 // begins anew as it was.
 type stale struct {
-	added, removed [2]ranking // what has changed, by side
-	isNew          map[Rule]bool
-	want           func() []Rule // the rules as they are now
-	all            bool          // any of them may be new to any flow
+	changes []Change
+	want    func() []Rule // the rules as they are now
+	all     bool          // any of them may be new to any flow
 
 	v4, v6   bool     // the families of the rules that count
 	protocol Protocol // that of all of them; 0 if they differ
 	counted  bool     // there is one
 
-	now *[2]ranking // those of want, once a flow asks for them
+	// By side, made when the first flow needs them.
+	added, removed *[2]ranking
+	now            *[2]ranking // those of want
 }
 
 // newStale is for changes that made the rules want. With all, flows are from a time
 // of which nothing is known. It is nil if no flow can be stale.
 func newStale(changes []Change, want func() []Rule, all bool) *stale {
-	s := &stale{want: want, all: all, isNew: map[Rule]bool{}}
+	s := &stale{changes: changes, want: want, all: all}
 	for i := range changes {
-		switch r := &changes[i].Rule; {
-		case !r.connectionless():
-		case changes[i].Op == AddRule:
-			s.count(r)
-			s.isNew[*r] = true
-			put(&s.added, r, 0, true)
-		default:
-			s.count(r)
-			put(&s.removed, r, 0, false)
-		}
+		s.count(&changes[i].Rule)
 	}
 	if all {
 		list := want()
 		for i := range list {
-			if list[i].connectionless() {
-				s.count(&list[i])
-			}
+			s.count(&list[i])
 		}
 	}
 	if !s.counted {
@@ -54,6 +44,9 @@ func newStale(changes []Change, want func() []Rule, all bool) *stale {
 }
 
 func (s *stale) count(r *Rule) {
+	if !r.connectionless() {
+		return
+	}
 	s.v4, s.v6 = s.v4 || r.family() == IPv4, s.v6 || r.family() == IPv6
 	if s.counted && s.protocol != r.Protocol {
 		s.protocol = 0
@@ -70,6 +63,7 @@ func (s *stale) is(f *flow) bool {
 
 // side looks for the rule that now explains where a flow goes, or whom it comes from.
 func (s *stale) side(k side, f *flow) bool {
+	s.rank()
 	removed := s.removed[k].of(k, f)
 	if !s.all && len(removed) == 0 && len(s.added[k].of(k, f)) == 0 {
 		return false
@@ -78,7 +72,7 @@ func (s *stale) side(k side, f *flow) bool {
 	var passed, passedNew bool
 	for _, p := range s.rules()[k].of(k, f) {
 		if is := p.leads(k, f); is != elsewhere {
-			overtaken := passedNew && !p.added || passed && has(removed, &p.rule)
+			overtaken := passedNew && !p.added || passed && has(removed, p.rule)
 			return overtaken || is == perhaps && leadThere(removed, k, f)
 		}
 		if p.certain(k) {
@@ -95,7 +89,7 @@ func (s *stale) side(k side, f *flow) bool {
 
 func has(list []ranked, r *Rule) bool {
 	for i := range list {
-		if list[i].rule == *r {
+		if *list[i].rule == *r {
 			return true
 		}
 	}
@@ -113,15 +107,43 @@ func leadThere(removed []ranked, k side, f *flow) bool {
 	return false
 }
 
-// rules are those of want, once they are needed.
+// rank orders the changes.
+func (s *stale) rank() {
+	if s.added != nil {
+		return
+	}
+	s.added, s.removed = new([2]ranking), new([2]ranking)
+	for i := range s.changes {
+		switch r := &s.changes[i].Rule; {
+		case !r.connectionless():
+		case s.changes[i].Op == AddRule:
+			put(s.added, r, 0, true)
+		default:
+			put(s.removed, r, 0, false)
+		}
+	}
+}
+
+// rules are those of want.
 func (s *stale) rules() *[2]ranking {
-	if s.now == nil {
-		s.now = new([2]ranking)
-		list := s.want()
-		for i := range list {
-			if r := &list[i]; r.connectionless() {
-				put(s.now, r, i, s.isNew[*r])
-			}
+	if s.now != nil {
+		return s.now
+	}
+	s.now = new([2]ranking)
+	var added []Rule
+	for i := range s.changes {
+		if c := &s.changes[i]; c.Op == AddRule && c.Rule.connectionless() {
+			added = append(added, c.Rule)
+		}
+	}
+	isNew := newIndex(len(added))
+	for i := range added {
+		isNew.add(added, i)
+	}
+	list := s.want()
+	for i := range list {
+		if r := &list[i]; r.connectionless() {
+			put(s.now, r, i, isNew.find(added, r) >= 0)
 		}
 	}
 	return s.now
