@@ -1,10 +1,16 @@
 package nat
 
 import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
+	"github.com/lvskit/lvskit/internal/need"
 )
 
 // Whole conversations between sockets: what the server says it saw, as the client reads it.
@@ -52,6 +58,73 @@ func TestConversations(t *testing.T) {
 				}
 			}
 			labtest.Run(t, r.pc, "ping", "-c1", "-W5", places["client"][which])
+		}
+	})
+}
+
+// A connection stays as it was begun, whatever becomes of its rule: TCP is not broken off.
+// Another table looks at connections here: where nobody does any more, the kernel stops
+// to track them when the last rule goes, and they are as if they had never been rewritten.
+func TestConnectionsStay(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b Backend) {
+		need.Program(t, "nft")
+		r := newRig(t)
+		shellOn(t.Context(), t, r.gateway, "nft -f -", firewalldLike)
+		table := tableOn(t, r.gateway, b)
+		var list, others []Rule
+		for _, v6 := range []bool{false, true} {
+			r.echo(r.web, v6)
+			list = append(list, rules(t, expand("dnat: tcp destination {pub:3344} to {web:7} hairpin {inside}", v6), expand("masquerade: source {inside} out eth1", v6))...)
+			others = append(others, rules(t, expand("dnat: tcp destination {pub:3344} to {db:7}", v6), expand("snat: source {inside} out eth1 to {vip}", v6))...)
+		}
+		_, err := table.Apply(t.Context(), list)
+		must(t, err)
+		var conns []net.Conn
+		for _, h := range []*lab.Host{r.client, r.pc, r.gateway} {
+			for _, v6 := range []bool{false, true} {
+				c, err := h.Dial(t.Context(), "tcp", expand("{pub:3344}", v6))
+				must(t, err)
+				defer c.Close()
+				conns = append(conns, c)
+			}
+		}
+		for _, change := range []struct {
+			name string
+			do   func() error
+		}{
+			{"nothing", func() error { return nil }},
+			{"Apply", func() error { _, err := table.Apply(t.Context(), others); return err }},
+			{"Remove", func() error { return table.Remove(t.Context(), others...) }},
+			{"Clear", func() error { return table.Clear(t.Context()) }},
+		} {
+			must(t, change.do())
+			for _, c := range conns {
+				c.SetDeadline(time.Now().Add(10 * time.Second))
+				c.Write([]byte("still here"))
+				got := make([]byte, 10)
+				if _, err := io.ReadFull(c, got); err != nil || string(got) != "still here" {
+					t.Errorf("after %s, %s to %s: %q, %v", change.name, c.LocalAddr(), c.RemoteAddr(), got, err)
+				}
+			}
+		}
+	})
+}
+
+// echo starts a server that sends back what it gets, on port 7.
+func (r *rig) echo(h *lab.Host, v6 bool) {
+	r.t.Helper()
+	l, err := h.Listen("tcp", netip.AddrPortFrom(placeOf(h.Name(), map[bool]Family{false: IPv4, true: IPv6}[v6]), 7).String())
+	must(r.t, err)
+	h.Go(func(context.Context) error {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return nil
+			}
+			go func() {
+				io.Copy(c, c)
+				c.Close()
+			}()
 		}
 	})
 }

@@ -54,7 +54,7 @@ func newWire(t testing.TB) *wire {
 		need.Module(t, "tun", "nf_nat")
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		t.Skipf("the test needs TUN devices: %v", err)
+		withoutTUN(t, err)
 	}
 	w := &wire{
 		t: t, host: labtest.Host(t, labtest.New(t), "gateway"), machine: gateway, cables: map[string]int{}, send: map[bool]int{},
@@ -85,11 +85,19 @@ func newWire(t testing.TB) *wire {
 	return w
 }
 
+func withoutTUN(t testing.TB, err error) {
+	t.Helper()
+	if need.Emulated() {
+		t.Fatal(err)
+	}
+	t.Skipf("the test needs TUN devices: %v", err)
+}
+
 // plug makes an interface with its addresses; the last one has the default routes.
 func (w *wire) plug(n nic) error {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
-		w.t.Skipf("the test needs TUN devices: %v", err)
+		withoutTUN(w.t, err)
 	}
 	if err != nil {
 		return err
