@@ -23,6 +23,7 @@ type nft struct {
 	port   atomic.Uint32 // of the socket: the sender of our own changes, for watch
 	noisy  bool          // others have written between reading and writing
 	news   *nftSocket    // listens while they do; else nil
+	size   int           // how many exact rules there were when they were read
 	last   *state        // what is there as long as the generation is the same; nil: unknown
 }
 

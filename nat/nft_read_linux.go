@@ -151,7 +151,8 @@ func (e *element) read(b attrs) {
 func (n *nft) readPublished(ctx context.Context, s *state) error {
 	ranges := map[Rule]int{} // where in s.rules those of several elements are
 	elements, ports, twice := 0, 0, false
-	x := &indexed{index: newIndex(0), published: map[published]int32{}}
+	x := &indexed{list: make([]Rule, 0, n.size), index: newIndex(n.size), published: make(map[published]int32, n.size)}
+	s.rules = make([]RuleStatus, 0, n.size)
 	for _, v6 := range isIPv6 {
 		err := n.readSet(ctx, s, publishedMap(v6), publishedForm(v6), func(e *element) {
 			comment, _ := readUserData(e.user)
@@ -192,7 +193,7 @@ func (n *nft) readPublished(ctx context.Context, s *state) error {
 		// the transaction that made it grow: then others are missing.
 		return errChanged
 	}
-	s.set = &ruleSet{base: x}
+	s.set, n.size = &ruleSet{base: x}, len(s.rules)
 	s.sound = s.sound && elements == ports
 	return nil
 }
