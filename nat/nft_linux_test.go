@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/lvskit/lvskit/internal/lab"
 	"github.com/lvskit/lvskit/internal/lab/labtest"
 	"github.com/lvskit/lvskit/internal/need"
+	"golang.org/x/sys/unix"
 )
 
 // nftTable is a table of nftables in a namespace of its own.
@@ -159,7 +161,7 @@ func ordered(n int) []Rule {
 // More rules than the kernel tells the handles of are removed and moved all the same.
 func TestNFTReadsHandlesThatItDoesNotKnow(t *testing.T) {
 	table, h := nftTable(t)
-	all := ordered(echoMost * 3)
+	all := ordered(echoMost * 12)
 	for _, want := range [][]Rule{all, every(2, all), append(slices.Clone(all[50:]), all[:50]...), all[:1]} {
 		_, err := table.Apply(t.Context(), want)
 		must(t, err)
@@ -170,6 +172,17 @@ func TestNFTReadsHandlesThatItDoesNotKnow(t *testing.T) {
 		sameAsFresh(t, table, h, append(slices.Clone(want[1:]), r))
 		must(t, table.Remove(t.Context(), r))
 	}
+}
+
+// nftBufferIsLimited tells a process without rights in the initial user namespace.
+func nftBufferIsLimited(t testing.TB, table *Table) bool {
+	s, err := dialNFT(table.b.(*nft).namespace)
+	must(t, err)
+	defer s.close()
+	s.c.SetWriteBuffer(bufferSize)
+	have, err := s.c.WriteBuffer()
+	must(t, err)
+	return have < bufferSize
 }
 
 // What nothing stays of is emptied at once, map by map and chain by chain.
@@ -210,6 +223,9 @@ func TestNFTOfAHundredThousandRules(t *testing.T) {
 	want := services(n, "10.0.0.1")
 	for _, want := range [][]Rule{want, services(n, "10.0.0.2"), want[:n/2]} {
 		_, err := table.Apply(t.Context(), want)
+		if errors.Is(err, unix.EMSGSIZE) && nftBufferIsLimited(t, table) {
+			t.Skip(err)
+		}
 		must(t, err)
 	}
 	sameAsFresh(t, table, h, want[:n/2])

@@ -87,6 +87,7 @@ func TestNFTDoesAllOrNothing(t *testing.T) {
 	s, err := n.current(t.Context())
 	must(t, err)
 	gone := want[len(want)-1]
+	must(t, n.needHandles(t.Context(), s, true))
 	s.nft.handles.set(&gone, 0, 1<<40)
 	changes := []Change{{RemoveRule, want[0]}, {RemoveRule, gone}}
 	for _, r := range services(1000, "10.0.0.1") {

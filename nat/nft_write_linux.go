@@ -201,8 +201,9 @@ func (w *nftWriter) removeOrdered(changes []Change) {
 }
 
 // echoMost is how many new rules the kernel is asked to tell the handles of. Those of
-// more are read when they are needed: the answers would not fit into every socket.
-const echoMost = 64
+// more are read when they are needed: each answer takes some 8 KiB, and a socket without
+// CAP_NET_ADMIN in the initial user namespace has not much more than 200.
+const echoMost = 16
 
 // addOrdered adds each rule before the next one that stays and that it could meet, all
 // behind the others where want is nil.
