@@ -493,3 +493,16 @@ func TestKernelThatTellsNothingOfConntrack(t *testing.T) {
 	}
 	must(t, table.Add(t.Context(), rules(t, "dnat: tcp destination 12.0.0.1:53 to 10.0.0.1")...))
 }
+
+// FuzzDecodeFlow reads what might come from a kernel.
+func FuzzDecodeFlow(f *testing.F) {
+	f.Add([]byte{2, 0, 0, 0, 8, 0, 3, 0, 0, 0, 1, 142})
+	f.Add(append([]byte{2, 0, 0, 0, 28, 0, 1, 128, 20, 0, 1, 128, 8, 0, 1, 0, 10, 0, 0, 1, 8, 0, 2, 0, 10, 0, 0, 2, 5, 0, 2, 128},
+		make([]byte, 40)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		flow, key, ok := decodeFlow(b)
+		if ok && (!flow.src.Addr().IsValid() || !flow.dst.Addr().IsValid() || !flow.from.Addr().IsValid() || !flow.to.Addr().IsValid() || len(key) == 0) {
+			t.Errorf("half a flow: %+v %v", flow, key)
+		}
+	})
+}

@@ -132,6 +132,7 @@ func TestRunOnTheKernel(t *testing.T) {
 		for _, s := range spoils[kind] {
 			k := keep(t, r.gateway, b, list)
 			c.wants("at first", "12.0.0.12 > 192.168.160.100:53")
+			newClient(t, r.client, "12.0.0.1:53").wants("another flow", "12.0.0.12 > 192.168.160.100:53")
 			k.quiet(50 * time.Millisecond)
 			do := strings.NewReplacer("X-", b.program(false)+" -t nat -", "6-", b.program(true)+" -t nat -").Replace(s.do)
 			start := time.Now()
@@ -176,6 +177,13 @@ func TestRunOnTheKernel(t *testing.T) {
 				}
 				return err
 			}))
+			if s.name == "one family is flushed" { // the other one is not written at all
+				list, err := k.table.List(t.Context())
+				must(t, err)
+				if i := slices.IndexFunc(list, func(r RuleStatus) bool { return r.Name == "dns" }); i < 0 || list[i].Packets == 0 {
+					t.Errorf("%s: the counters of the other one are gone", s.name)
+				}
+			}
 			t.Logf("%-40s done in %3d ms, put back after %3d ms", s.name, did.Milliseconds(), took.Milliseconds())
 			c.wants(s.name, "12.0.0.12 > 192.168.160.100:53")
 			k.end()
