@@ -15,7 +15,7 @@ func TestPackets(t *testing.T) {
 		table := w.table(b)
 		for i, c := range packetCases {
 			for _, v6 := range []bool{false, true} {
-				if b != NFTables && leftOut(i, 7) {
+				if b != NFTables && leftOut(i, 11) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s, %s", c.name, map[bool]string{false: "IPv4", true: "IPv6"}[v6]), func(t *testing.T) {
