@@ -273,7 +273,7 @@ func TestFlowsThatAKilledProgramLeft(t *testing.T) {
 	}
 }
 
-// TestManyFlows forgets half of them, in time and with little memory.
+// TestManyFlows forgets a quarter of them; LVSKIT_FLOWS is how many there are.
 func TestManyFlows(t *testing.T) {
 	n := 4000
 	if text := os.Getenv("LVSKIT_FLOWS"); text != "" {

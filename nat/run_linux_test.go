@@ -129,7 +129,10 @@ func TestRunOnTheKernel(t *testing.T) {
 		r.serve(r.web, "web", "53")
 		r.serve(r.gateway, "pub", "53")
 		c := newClient(t, r.client, "12.0.0.1:53")
-		for _, s := range spoils[kind] {
+		for n, s := range spoils[kind] {
+			if need.Emulated() && n%3 > 0 {
+				continue
+			}
 			k := keep(t, r.gateway, b, list)
 			c.wants("at first", "12.0.0.12 > 192.168.160.100:53")
 			newClient(t, r.client, "12.0.0.1:53").wants("another flow", "12.0.0.12 > 192.168.160.100:53")
