@@ -244,6 +244,7 @@ func TestSourcesOfClientsThatKeepTheirSocket(t *testing.T) {
 
 // TestFlowsThatAKilledProgramLeft has the rules written and conntrack left as it was.
 func TestFlowsThatAKilledProgramLeft(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.serve(r.web, "web", "53")
 	r.serve(r.gateway, "pub", "53")
@@ -435,6 +436,7 @@ func TestConntrackErrors(t *testing.T) {
 // TestFlowsInAFlowtable are forgotten, and leave the flowtable when the kernel looks
 // there next, once a second.
 func TestFlowsInAFlowtable(t *testing.T) {
+	t.Parallel()
 	need.Program(t, "nft")
 	if need.Emulated() {
 		need.Module(t, "nf_flow_table_inet", "nft_flow_offload")

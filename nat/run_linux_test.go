@@ -213,13 +213,13 @@ func TestRunBesideAnother(t *testing.T) {
 			list = append(list, rules(t, fmt.Sprintf("dnat: tcp destination 12.0.0.1:%d to 10.0.0.1", i+1))...)
 		}
 		k := keep(t, h, b, list)
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 		p := labtest.Start(t, h, "", "sh", "-c", `while :; do
 			echo 'add table inet other; delete table inet other; table inet other { chain c { type nat hook prerouting priority -100; tcp dport 9 redirect to :10; }; }' | nft -f -
 			sleep 0.05
 		done`)
 		wall, start := time.Now(), cpu(t)
-		k.quiet(3 * time.Second)
+		k.quiet(1500 * time.Millisecond)
 		t.Logf("processor: %v in %v", cpu(t)-start, time.Since(wall))
 		if used := cpu(t) - start; used > time.Since(wall)/4 && !need.Emulated() {
 			t.Errorf("Run took %v in %v", used, time.Since(wall))
@@ -259,6 +259,7 @@ func cpu(t *testing.T) time.Duration {
 
 // TestRunWhereTheKernelSaysNo has another program own a table of our name.
 func TestRunWhereTheKernelSaysNo(t *testing.T) {
+	t.Parallel()
 	need.Program(t, "nft")
 	need.Kernel(t, 5, 12)
 	h := labtest.Host(t, labtest.New(t), "gateway")
@@ -279,6 +280,7 @@ func TestRunWhereTheKernelSaysNo(t *testing.T) {
 
 // TestTwoProgramsOfOneName take turns, and each is told before long.
 func TestTwoProgramsOfOneName(t *testing.T) {
+	t.Parallel()
 	h := labtest.Host(t, labtest.New(t), "gateway")
 	a := keep(t, h, NFTables, rules(t, "masquerade: ipv4 out eth1"))
 	b := keep(t, h, NFTables, rules(t, "masquerade: ipv4 out eth2"))
