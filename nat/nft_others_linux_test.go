@@ -145,6 +145,15 @@ func TestNFTMendsRulesThatLie(t *testing.T) {
 			b.b[len(b.b)-len(is.encode())-3] = 200
 		}},
 		{"user data of nothing", func(b *batch) { b.newRule("hairpin", 0, func() { b.counter() }, "", []byte{4}) }},
+		{"a published port that no packet has", func(b *batch) {
+			e := elements{w: &b.nftWire, command: unix.NFT_MSG_NEWSETELEM, set: publishedMap(false)}
+			r := services(1, "10.0.0.1")[0]
+			for p, to := range r.publishes() {
+				e.published(&r, p, to)
+			}
+			b.b[e.elem+4+4+4+11] = 1 // behind the port
+			e.end()
+		}},
 		{"a hairpin that is there twice", func(b *batch) {
 			l := hairpinLength{false, 24}
 			b.newRule("hairpin", 0, func() { b.hairpin(l) }, "", l.encode())

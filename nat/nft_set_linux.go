@@ -310,11 +310,11 @@ func cutEnd(b []byte, protocol bool) (a netip.AddrPort, p Protocol, ok bool) {
 		return a, 0, false
 	}
 	addr, ok := netip.AddrFromSlice(b[:n])
-	if protocol {
-		p = Protocol(b[n])
+	if protocol && ok {
+		p, ok = Protocol(b[n]), allZero(b[n+1:n+4])
 		n += 4
 	}
-	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[n:])), p, ok
+	return netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[n:])), p, ok && allZero(b[n+2:])
 }
 
 // encode is what the rule of a set of hairpins has as user data.
