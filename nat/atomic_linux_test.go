@@ -2,7 +2,10 @@ package nat
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lvskit/lvskit/internal/need"
 )
@@ -25,18 +28,13 @@ func TestPacketsWhileRulesChange(t *testing.T) {
 			}
 		}
 		w.apply(table, sets[0])
-		changes := 8
-		if need.Emulated() {
-			changes = 2
-		}
-		done := w.keepApplying(table, sets, changes)
+		applied, stop := w.keepApplying(table, sets)
 		met := [2]int{}
-		for running := true; running; {
-			select {
-			case <-done:
-				running = false
-			default:
-			}
+		least, patience := int64(8), time.Now().Add(20*time.Second)
+		if need.Emulated() {
+			least = 2
+		}
+		for (applied.Load() < least || met[0] == 0 || met[1] == 0) && time.Now().Before(patience) {
 			for _, text := range []string{"tcp client > pub:80 = nowhere", "tcp client > pub:71 = nowhere", "tcp client > pub:105 = nowhere", "tcp pc > far:443 = nowhere"} {
 				for _, v6 := range []bool{false, true} {
 					e, err := parseExpected(text, v6)
@@ -46,6 +44,7 @@ func TestPacketsWhileRulesChange(t *testing.T) {
 				}
 			}
 		}
+		stop()
 		t.Logf("%d packets met one set, %d the other", met[0], met[1])
 		if met[0] == 0 || met[1] == 0 {
 			t.Error("all packets met the same set: nothing is shown")
@@ -53,20 +52,26 @@ func TestPacketsWhileRulesChange(t *testing.T) {
 	})
 }
 
-// keepApplying applies the sets in turn beside the test, and closes the channel.
-func (w *wire) keepApplying(table *Table, sets [2][]Rule, times int) <-chan struct{} {
-	done := make(chan struct{})
-	ctx := context.WithoutCancel(w.t.Context())
-	go func() {
-		defer close(done)
-		for i := range times {
-			if _, err := table.Apply(ctx, sets[(i+1)%2]); err != nil {
+// keepApplying applies the sets in turn beside the test, and counts how often, until it
+// is stopped.
+func (w *wire) keepApplying(table *Table, sets [2][]Rule) (applied *atomic.Int64, stop func()) {
+	applied = new(atomic.Int64)
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		for i := 1; ctx.Err() == nil; i++ {
+			if _, err := table.Apply(ctx, sets[i%2]); err != nil && ctx.Err() == nil {
 				w.t.Error(err)
 			}
+			applied.Add(1)
 		}
-	}()
-	w.t.Cleanup(func() { <-done })
-	return done
+	})
+	stop = func() {
+		cancel()
+		running.Wait()
+	}
+	w.t.Cleanup(stop)
+	return applied, stop
 }
 
 // either tells which set a packet has met.

@@ -4,33 +4,41 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 )
 
-// openBackend finds the backend. It writes nothing.
-func openBackend(cfg Config) (backend, error) {
+// openBackend finds the backend. It writes nothing. With mixed, another one has
+// rules of ours as well.
+func openBackend(cfg Config) (b backend, mixed, err error) {
 	ns, err := openNamespace(cfg.NetNS)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	b, err := chooseBackend(cfg, ns)
+	b, mixed, err = chooseBackend(cfg, ns)
 	if err != nil {
-		return nil, errors.Join(err, ns.close())
+		return nil, nil, errors.Join(err, ns.close())
 	}
-	return b, nil
+	return b, mixed, nil
 }
 
-// chooseBackend is the backend that is wanted, unless another one has rules of ours.
-func chooseBackend(cfg Config, ns namespace) (backend, error) {
+// chooseBackend is the backend that is wanted, unless only another one has rules of
+// ours.
+func chooseBackend(cfg Config, ns namespace) (b backend, mixed, err error) {
 	ours, err := findOurs(cfg, ns)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	kind := cfg.Backend
 	for _, have := range ours {
-		if len(ours) > 1 || kind != have && kind != Auto && (kind != IPTables || have == NFTables) {
-			return nil, fmt.Errorf("%w: %s", ErrMixed, have)
+		switch {
+		case have == kind:
+		case slices.Contains(ours, kind):
+			mixed = fmt.Errorf("%w: %s", ErrMixed, have)
+		case len(ours) > 1 || kind != Auto && (kind != IPTables || have == NFTables):
+			return nil, nil, fmt.Errorf("%w: %s", ErrMixed, have)
+		default:
+			kind = have
 		}
-		kind = have
 	}
 	switch kind {
 	case Auto:
@@ -41,18 +49,18 @@ func chooseBackend(cfg Config, ns namespace) (backend, error) {
 		fallthrough
 	case IPTables:
 		if kind, err = iptablesVariant(cfg, ns); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	case NFTables:
 		if err := probeNFTables(ns); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if kind == NFTables {
-		return &nft{namespace: ns, name: cfg.Name}, nil
+		return &nft{namespace: ns, name: cfg.Name}, mixed, nil
 	}
-	b := newXTables(ns, cfg, kind)
-	return b, b.programs[0].err
+	x := newXTables(ns, cfg, kind)
+	return x, mixed, x.programs[0].err
 }
 
 // namespace is the network namespace that a backend works in.

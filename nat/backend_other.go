@@ -4,4 +4,4 @@ package nat
 
 import "errors"
 
-func openBackend(Config) (backend, error) { return nil, errors.ErrUnsupported }
+func openBackend(Config) (b backend, mixed, err error) { return nil, nil, errors.ErrUnsupported }

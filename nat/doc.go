@@ -42,7 +42,8 @@
 // filters. No routing, and no kernel settings: a gateway needs
 // net.ipv4.ip_forward, which package sysctl of this module sets by role. A
 // connection that is tracked keeps its translation, whatever the rules say later; only
-// flows of UDP, which never end, are forgotten when a change concerns them.
+// flows of UDP and of other protocols without connections, which never end, are
+// forgotten when a change concerns them.
 //
 // # Beside IPVS
 //

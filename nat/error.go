@@ -38,7 +38,9 @@ func (e *OpError) Error() string {
 func (e *OpError) Unwrap() error { return e.Err }
 
 // ErrMixed is that rules of this name are in another backend than the one that is
-// to be used, where they would go on rewriting: Clear a Table of that backend first.
+// to be used, where they would go on rewriting: Clear a Table of that backend first. Where
+// they are in both, a Table of either can be opened, read and cleared, and changes
+// nothing else.
 var ErrMixed = errors.New("rules of this name are in another backend")
 
 // ErrContested is that the rules are changed as often as Run puts them back: another

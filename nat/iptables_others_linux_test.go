@@ -246,6 +246,41 @@ func TestOpenFindsTheVariant(t *testing.T) {
 	})
 }
 
+// Two that were opened before either had rules: only Clear is left.
+func TestRulesInTwoBackends(t *testing.T) {
+	need.Program(t, IPTablesNFT.String())
+	h := labtest.Host(t, labtest.New(t), "gateway")
+	kinds := []Backend{NFTables, IPTablesNFT}
+	want := rules(t, "masquerade: ipv4 out eth1")
+	var tables []*Table
+	for _, b := range kinds {
+		tables = append(tables, tableOn(t, h, b))
+	}
+	for _, table := range tables {
+		_, err := table.Apply(t.Context(), want)
+		must(t, err)
+	}
+	for _, b := range []Backend{Auto, IPTables, IPTablesLegacy} {
+		if _, err := Open(Config{NetNS: h.Path(), Backend: b}); !errors.Is(err, ErrMixed) {
+			t.Errorf("%s: got %v", b, err)
+		}
+	}
+	for i, b := range kinds {
+		table := tableOn(t, h, b)
+		_, err := table.Apply(t.Context(), nil)
+		if errors.Is(err, ErrMixed) != (i == 0) {
+			t.Errorf("apply by %s: got %v", b, err)
+		}
+		if err := table.Add(t.Context(), rules(t, "masquerade: ipv4 out eth2")...); errors.Is(err, ErrMixed) != (i == 0) {
+			t.Errorf("add by %s: got %v", b, err)
+		}
+		if list, err := table.List(t.Context()); err != nil || len(list) != 1 {
+			t.Errorf("%s has %v, %v", b, list, err)
+		}
+		must(t, table.Clear(t.Context()))
+	}
+}
+
 // To ask for a legacy table makes it: nobody who has no rules there does.
 func TestOpenMakesNoTable(t *testing.T) {
 	need.Program(t, "nft")

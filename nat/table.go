@@ -25,6 +25,8 @@ type Table struct {
 	log  *slog.Logger
 	turn chan struct{} // holds the turn of the call that is under way
 
+	mixed error // why nothing may be changed but by Clear, or nil
+
 	// Of the call that has the turn.
 	b       backend
 	want    *ruleSet // what the last change has left, for Run; nil before one and after Clear
@@ -69,11 +71,13 @@ func Open(cfg Config) (*Table, error) {
 	if err != nil {
 		return nil, &OpError{Op: "open", Err: err}
 	}
-	b, err := openBackend(cfg)
+	b, mixed, err := openBackend(cfg)
 	if err != nil {
 		return nil, &OpError{Op: "open", Err: err}
 	}
-	return newTable(cfg, b), nil
+	t := newTable(cfg, b)
+	t.mixed = mixed
+	return t, nil
 }
 
 func newTable(cfg Config, b backend) *Table {
@@ -144,6 +148,9 @@ func (t *Table) Plan(ctx context.Context, want []Rule) (changes []Change, err er
 // rules, in case a program that was killed has left some.
 func (t *Table) Apply(ctx context.Context, want []Rule) (changes []Change, err error) {
 	err = t.do(ctx, "apply", func() error {
+		if t.mixed != nil {
+			return t.mixed
+		}
 		changes, err = t.apply(ctx, want)
 		return err
 	})
@@ -203,6 +210,10 @@ func (t *Table) Remove(ctx context.Context, rules ...Rule) error {
 
 // Clear removes all rules, and the table or the chains they are in: nothing of this
 // name is left. It is no error if there is nothing.
+//
+// Where nothing else in the network namespace looks at connections (as a firewall with
+// "ct state" does), the kernel then stops tracking them, and running ones that were
+// translated break off. With iptables, so they do when the last rule is removed.
 func (t *Table) Clear(ctx context.Context) error {
 	return t.do(ctx, "clear", func() error {
 		var have []Rule
@@ -226,6 +237,9 @@ func (t *Table) Clear(ctx context.Context) error {
 
 func (t *Table) change(ctx context.Context, name string, op ChangeOp, rules []Rule) error {
 	return t.do(ctx, name, func() error {
+		if t.mixed != nil {
+			return t.mixed
+		}
 		var changes []Change
 		var have *ruleSet
 		err := again(ctx, func() error {

@@ -95,17 +95,17 @@ func (s *session) compile(ctx context.Context) ([]program, bool) {
 }
 
 // share is what the machine of a kernel runs. A run of everything in several machines
-// takes the tests of each example, which touch the kernel through the packages
-// alone, to one of them in turn: they are long.
+// takes long tests that touch the kernel through sockets or through other packages
+// alone to one of them, by turns there and back: those of the examples, health and vrrp.
 func (s *session) share(tests []program, series string) []program {
 	if len(s.kernels) == 1 || !s.everything() {
 		return tests
 	}
 	var mine []program
-	examples := 0
+	turn := 0
 	for _, p := range tests {
-		if strings.HasPrefix(s.module.short(p.ImportPath), "examples/") {
-			if examples++; s.kernels[examples%len(s.kernels)] != series {
+		if name := s.module.short(p.ImportPath); strings.HasPrefix(name, "examples/") || name == "health" || name == "vrrp" {
+			if turn++; s.kernels[turn/2%len(s.kernels)] != series {
 				continue
 			}
 		}

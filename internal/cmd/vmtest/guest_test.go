@@ -89,12 +89,15 @@ func TestFollowCountsWhatTheMachineWrites(t *testing.T) {
 	}
 }
 
-func TestExamplesAreSharedByKernels(t *testing.T) {
+func TestLongTestsAreSharedByKernels(t *testing.T) {
 	all := []program{
 		{pkg{ImportPath: "m/examples/a"}, 0},
 		{pkg{ImportPath: "m/examples/b"}, 1},
 		{pkg{ImportPath: "m/examples/c"}, 2},
-		{pkg{ImportPath: "m/ipvs"}, 3},
+		{pkg{ImportPath: "m/health"}, 3},
+		{pkg{ImportPath: "m/health/healthprom"}, 4},
+		{pkg{ImportPath: "m/ipvs"}, 5},
+		{pkg{ImportPath: "m/vrrp"}, 6},
 	}
 	for _, tt := range []struct {
 		name    string
@@ -102,10 +105,10 @@ func TestExamplesAreSharedByKernels(t *testing.T) {
 		options options
 		want    map[string]string // what the machine of a kernel runs
 	}{
-		{"everything", []string{"6.12", "6.1"}, options{patterns: []string{"./..."}}, map[string]string{"6.12": "13", "6.1": "023"}},
-		{"one kernel", []string{"6.12"}, options{patterns: []string{"./..."}}, map[string]string{"6.12": "0123"}},
-		{"some packages", []string{"6.12", "6.1"}, options{patterns: []string{"./examples/..."}}, map[string]string{"6.12": "0123", "6.1": "0123"}},
-		{"some tests", []string{"6.12", "6.1"}, options{patterns: []string{"./..."}, run: "X"}, map[string]string{"6.12": "0123", "6.1": "0123"}},
+		{"everything", []string{"6.12", "6.1"}, options{patterns: []string{"./..."}}, map[string]string{"6.12": "03456", "6.1": "1245"}},
+		{"one kernel", []string{"6.12"}, options{patterns: []string{"./..."}}, map[string]string{"6.12": "0123456"}},
+		{"some packages", []string{"6.12", "6.1"}, options{patterns: []string{"./examples/..."}}, map[string]string{"6.12": "0123456", "6.1": "0123456"}},
+		{"some tests", []string{"6.12", "6.1"}, options{patterns: []string{"./..."}, run: "X"}, map[string]string{"6.12": "0123456", "6.1": "0123456"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.options.kernels = tt.kernels
