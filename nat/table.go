@@ -195,9 +195,11 @@ func again(ctx context.Context, f func() error) (err error) {
 }
 
 // Add adds rules to those that are there, behind those that are tried in order, without
-// touching them: however many they are, it takes as long. One that is there
-// already, or publishes what another does, is an error that matches fs.ErrExist,
-// and nothing is added.
+// touching them. With NFTables, to add an exact rule takes as long however many there
+// are; for rules that are tried in order the kernel goes through all of their chain,
+// and with iptables the program through all of the table. One that is there already,
+// or publishes what another does, is an error that matches fs.ErrExist, and nothing
+// is added.
 func (t *Table) Add(ctx context.Context, rules ...Rule) error {
 	return t.change(ctx, "add", AddRule, rules)
 }

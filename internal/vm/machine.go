@@ -140,9 +140,15 @@ func (m Machine) accelerator() string {
 	return "tcg,thread=single"
 }
 
+// emulatedCPU has all that QEMU can do but cmpxchg16b: QEMU 7.2 makes its flags from
+// what was computed before (helper_cmpxchg16b_unlocked of target/i386/tcg), any bit
+// of them, and an interrupt that comes just then makes them the kernel's: it dies in
+// its allocator, which is what uses the instruction.
+const emulatedCPU = "max,-cx16"
+
 // args are QEMU's arguments. The console is the only device besides the shares.
 func (m *Machine) args() []string {
-	accel, serial := []string{"-accel", m.accelerator(), "-cpu", "max"}, "stdio"
+	accel, serial := []string{"-accel", m.accelerator(), "-cpu", emulatedCPU}, "stdio"
 	if m.KVM {
 		accel = []string{"-accel", "kvm", "-cpu", "host"}
 	}
