@@ -106,7 +106,9 @@ func (b *xtables) write(ctx context.Context, s *state, changes []Change, want []
 	}
 	generation := b.known.forget()
 	if want == nil {
-		want = changed(s.rules, changes)
+		all := s.ruleSet().clone()
+		all.apply(changes)
+		want = all.rules()
 	}
 	var lists [2][]Rule
 	for i := range families {
@@ -197,28 +199,6 @@ func (b *xtables) refresh(ctx context.Context, family int) error {
 
 // errNotRead is a mistake of the caller's.
 var errNotRead = invalid("it was read again since")
-
-// changed is what rules are after changes that add behind all others.
-func changed(have []RuleStatus, changes []Change) []Rule {
-	removed := map[Rule]bool{}
-	for _, c := range changes {
-		if c.Op == RemoveRule {
-			removed[c.Rule] = true
-		}
-	}
-	list := make([]Rule, 0, len(have)+len(changes))
-	for i := range have {
-		if len(removed) == 0 || !removed[have[i].Rule] {
-			list = append(list, have[i].Rule)
-		}
-	}
-	for _, c := range changes {
-		if c.Op == AddRule {
-			list = append(list, c.Rule)
-		}
-	}
-	return list
-}
 
 // rules are those of a family.
 func (b *xtables) rules(want []Rule, family int) (list []Rule, err error) {

@@ -109,8 +109,8 @@ func (t *Table) Name() string { return t.cfg.Name }
 func (t *Table) Backend() Backend { return t.b.kind() }
 
 // List reads the rules that are ours, in the order in which they are tried, with
-// their counters: exact rules by their addresses and ports. A rule that somebody has changed is left out, or is there as it
-// is now.
+// their counters: exact rules by their addresses and ports. A rule that somebody has
+// changed is left out, or is there as it is now.
 func (t *Table) List(ctx context.Context) (list []RuleStatus, err error) {
 	err = t.do(ctx, "list", func() error {
 		s, err := t.b.read(ctx)
